@@ -1,0 +1,82 @@
+"""What a frontend is: an async function from (bridge, request) to a result, and what it may ask for while it works."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from boatyard.build.llb.graph import Edge, Graph
+from boatyard.image.digest import Digest
+from boatyard.image.platform import Platform
+from boatyard.image.spec import ImageConfig
+from boatyard.progress import WarningEvent
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedImage:
+    """An image reference pinned: `reference` carries the digest of the manifest or index that `tag` named."""
+
+    reference: str
+    digest: Digest
+    config: bytes
+    """The image config document, byte for byte."""
+
+
+class FileReader(Protocol):
+    """Files of a solved edge."""
+
+    async def read_file(self, path: str) -> bytes:
+        """NotFoundError when it isn't there. Symlinks are followed inside the tree."""
+
+    async def read_dir(self, path: str) -> Sequence[str]: ...
+
+
+class Bridge(Protocol):
+    """What a frontend may ask of the builder. One per build."""
+
+    platform: Platform
+    """The builder's own platform (BUILDPLATFORM)."""
+
+    async def resolve_image(self, reference: str, platform: Platform, *, mode: str = "default") -> ResolvedImage:
+        """`mode`: default (local store first, then registry), pull, local. NotFoundError with a hint when there is none."""
+
+    async def solve(self, graph: Graph) -> FileReader:
+        """Run a graph; concurrent and later solves of the same edge cost nothing."""
+
+    def warn(self, warning: WarningEvent) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class FrontendRequest:
+    """`options` are BuildKit's frontend attributes (reference/builder.md 5.4): target, platform, filename, build-arg:NAME, label:NAME,
+    context:NAME, no-cache, add-hosts, force-network-mode, shm-size, ulimit, hostname, requestid ..."""
+
+    options: Mapping[str, str]
+    inputs: Mapping[str, Edge | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformResult:
+    platform: Platform
+    edge: Edge | None
+    """None is an empty tree."""
+    config: ImageConfig
+    """Complete but for rootfs.diff_ids and the history entries of layers, which the exporter fills in from the chain."""
+    base: Digest | None = None
+    base_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FrontendResult:
+    """`images`: one entry a platform, in request order. `metadata`: answers of subrequests ("result.json", "result.txt", "result.statuscode") and
+    exporter hints. `graph_files`: file name -> text, for excerpts."""
+
+    images: tuple[PlatformResult, ...] = ()
+    metadata: Mapping[str, bytes] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    multi_platform: bool = False
+
+
+class Frontend(Protocol):
+    async def __call__(self, bridge: Bridge, request: FrontendRequest) -> FrontendResult: ...

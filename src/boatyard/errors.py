@@ -1,0 +1,123 @@
+"""One vocabulary of errors.
+
+    BoatyardError                 everything below; may carry a .hint ("what to do")
+    ├── InvalidError              the request or document is malformed: the caller's fault
+    ├── NotFoundError             what was named doesn't exist
+    ├── ConflictError             it exists already, is in use, or somebody else holds it
+    ├── DeniedError               not allowed by policy, entitlement, credentials or the kernel
+    ├── UnsupportedError          not supported (yet), here or at all
+    ├── IntegrityError            bytes don't match their digest, or a stored document is damaged
+    ├── StorageError              the disk is full, read-only or failing
+    ├── UnavailableError          another party (daemon, registry, agent) can't be reached or stalls
+    ├── LayerError                a layer is not well-formed, or can't be applied or made
+    ├── BuildError                a build failed
+    │   ├── DockerfileError       the Dockerfile is wrong; carries source positions
+    │   ├── SolveError            a vertex failed; carries the vertex and its source positions
+    │   └── ExitError             a process ended with another exit code than asked for
+    └── CancelledBuildError       the client ended the build, or vanished
+
+Messages are one line, lower case, and say what and why; `.hint` says what to do. HTTP and gRPC codes are chosen in
+`api/`, exit codes in `cli/exits.py`; nothing else looks at the class to find a number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class BoatyardError(Exception):
+    """Base of every error that is meant to be shown to a person."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class InvalidError(BoatyardError):
+    """The request or document is malformed."""
+
+
+class NotFoundError(BoatyardError):
+    """What was named doesn't exist."""
+
+
+class ConflictError(BoatyardError):
+    """It exists already, is in use, or somebody else holds it."""
+
+
+class DeniedError(BoatyardError):
+    """Not allowed by policy, entitlement, credentials or the kernel."""
+
+
+class UnsupportedError(BoatyardError):
+    """Not supported (yet), on this host or at all."""
+
+
+class IntegrityError(BoatyardError):
+    """Bytes don't match their digest, or a stored document is damaged."""
+
+
+class StorageError(BoatyardError):
+    """The disk is full, read-only or failing."""
+
+
+class UnavailableError(BoatyardError):
+    """Another party (daemon, registry, agent) can't be reached, or stalls."""
+
+
+class LayerError(BoatyardError):
+    """A layer is not well-formed, or can't be applied or made."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceExcerpt:
+    """A place in a source file, as an error shows it. Lines count from 1; `text` is the whole file."""
+
+    filename: str
+    text: str
+    start: int
+    end: int
+
+
+class BuildError(BoatyardError):
+    """A build failed."""
+
+    def __init__(self, message: str, *, hint: str | None = None, source: SourceExcerpt | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.source = source
+
+
+class DockerfileError(BuildError):
+    """The Dockerfile is wrong."""
+
+
+class ExitError(BuildError):
+    """A process ended with another exit code than asked for. `exit_code` is 128 + N for signal N."""
+
+    def __init__(
+        self, message: str, *, exit_code: int, hint: str | None = None, source: SourceExcerpt | None = None
+    ) -> None:
+        super().__init__(message, hint=hint, source=source)
+        self.exit_code = exit_code
+
+
+class SolveError(BuildError):
+    """A vertex failed. The reason is `__cause__`; `vertex` is its digest and `vertex_name` what progress calls it."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        vertex: str,
+        vertex_name: str,
+        hint: str | None = None,
+        source: SourceExcerpt | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, source=source)
+        self.vertex = vertex
+        self.vertex_name = vertex_name
+
+
+class CancelledBuildError(BoatyardError):
+    """The client ended the build, or vanished."""
