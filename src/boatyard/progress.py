@@ -1,7 +1,7 @@
 """What a build tells while it runs, in BuildKit's vocabulary.
 
-Events are values; the daemon sends them as one JSON object a line, tagged with `type`; the CLI's renderers and the history read
-the same ones. A *vertex* is one step. Times are seconds since the epoch.
+Events are values; the daemon sends them as one JSON object a line, tagged with `type`; the CLI's renderers and the
+history read the same ones. A *vertex* is one step. Times are seconds since the epoch.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ class Range(msgspec.Struct, frozen=True):
 class VertexEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag="vertex"):
     """A step, each time its state changes. The last one for a digest stands.
 
-    `cached`: the result came from the cache. `skipped`: it never had to be looked at (everything that needed it was cached)."""
+    `cached`: the result came from the cache. `skipped`: it never had to be looked at (everything that needed it was
+    cached)."""
 
     digest: str
     name: str

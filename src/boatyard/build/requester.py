@@ -1,7 +1,7 @@
 """What a build may ask of the party that requested it, as a protocol.
 
-A requester on this machine answers with open descriptors (`api.native`); one that speaks BuildKit's protocol answers over its
-session. Ops, sources and exporters know only this page.
+A requester on this machine answers with open descriptors (`api.native`); one that speaks BuildKit's protocol answers
+over its session. Ops, sources and exporters know only this page.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class ClientDirectory:
-    """A directory of the requester's that this process can read through `fd` (open with O_DIRECTORY|O_PATH or O_RDONLY).
+    """A directory of the requester's that this process can read through `fd` (open with O_DIRECTORY|O_PATH or
+    O_RDONLY).
 
     `identity` is stable over builds for the same directory of the same client: stat caches are kept under it.
     The descriptor belongs to the context that yielded it.
@@ -28,7 +29,8 @@ class ClientDirectory:
 class OutputTarget:
     """Where an exporter may write: exactly one of an open writable file (or pipe) and an open directory.
 
-    Files made in the directory are given to `uid`/`gid`, the requester's. Both descriptors belong to the requester object.
+    Files made in the directory are given to `uid`/`gid`, the requester's. Both descriptors belong to the requester
+    object.
     """
 
     file_fd: int | None = None
@@ -43,8 +45,9 @@ class Requester(Protocol):
     def directory(
         self, name: str, *, include: Sequence[str] = (), exclude: Sequence[str] = (), follow: Sequence[str] = ()
     ) -> AbstractAsyncContextManager[ClientDirectory]:
-        """The local directory called `name` ("context", "dockerfile", a named context). Patterns tell what will be read, as
-        in BuildKit's `local` source; the directory may hold more. NotFoundError if the client offers none of that name."""
+        """The local directory called `name` ("context", "dockerfile", a named context). Patterns tell what will be
+        read, as in BuildKit's `local` source; the directory may hold more. NotFoundError if the client offers none of
+        that name."""
 
     async def secret(self, id: str) -> bytes | None:
         """The secret's bytes, or None if the client has none of that id."""

@@ -1,7 +1,7 @@
 """What steps of a build hand to each other: files, lazily.
 
-A `Result` is either a chain of layers (`LayersResult`) or a view of a client's directory (`source.local.LocalTree`). It is turned into
-a mounted tree, a chain or a checksum only when somebody needs that.
+A `Result` is either a chain of layers (`LayersResult`) or a view of a client's directory (`source.local.LocalTree`). It
+is turned into a mounted tree, a chain or a checksum only when somebody needs that.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from boatyard.image.layer.chain import Chain
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """Which files of a result an op reads. `path` is absolute inside the result. With `wildcard`, its last elements are patterns."""
+    """Which files of a result an op reads. `path` is absolute inside the result. With `wildcard`, its last elements are
+    patterns."""
 
     path: str
     wildcard: bool = False
@@ -35,5 +36,5 @@ class Result(Protocol):
         """A readable directory with exactly these files, while the context lasts."""
 
     async def content_key(self, selectors: Sequence[Selector]) -> ContentKey:
-        """The checksum of the selected files: names, modes, owners, links, xattrs and bytes; not times. NotFoundError when a selector without
-        wildcard matches nothing."""
+        """The checksum of the selected files: names, modes, owners, links, xattrs and bytes; not times. NotFoundError
+        when a selector without wildcard matches nothing."""

@@ -1,7 +1,8 @@
 """The metadata database: one SQLite file, opened once per process, shared by the stores that keep rows in it.
 
-Rows are written after what they name exists on disk; a row may outlive its files, never the other way round without being
-found as debris at the next start. The schema grows by appending to `MIGRATIONS`; `user_version` counts those done.
+Rows are written after what they name exists on disk; a row may outlive its files, never the other way round without
+being found as debris at the next start. The schema grows by appending to `MIGRATIONS`; `user_version` counts those
+done.
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ MIGRATIONS: tuple[str, ...] = (
 
 
 class Database:
-    """Owned by the daemon's wiring; closed at its end. Safe to use from any thread: statements are serialised by a lock,
-    and kept short. `path` ":memory:" keeps it in memory."""
+    """Owned by the daemon's wiring; closed at its end. Safe to use from any thread: statements are serialised by a
+    lock, and kept short. `path` ":memory:" keeps it in memory."""
 
     def __init__(self, path: Path | str, migrations: Sequence[str] = MIGRATIONS) -> None:
         self.path = path

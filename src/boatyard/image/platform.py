@@ -1,6 +1,7 @@
 """Platforms: what an image runs on, as `os/architecture[/variant]`.
 
-Specification: OCI image-spec, image-index.md, "platform"; normalisation as containerd's `platforms` package documents it.
+Specification: OCI image-spec, image-index.md, "platform"; normalisation as containerd's `platforms` package documents
+it.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ def host_platform() -> Platform:
 
 
 def matches(wanted: Platform, offered: Platform) -> bool:
-    """Whether an image for `offered` can serve a request for `wanted` natively (older arm and amd64 variants run on newer)."""
+    """Whether an image for `offered` can serve a request for `wanted` natively (older arm and amd64 variants run on
+    newer)."""
     offered = normalise(offered.os, offered.architecture, offered.variant)
     if (wanted.os, wanted.architecture) != (offered.os, offered.architecture):
         return False

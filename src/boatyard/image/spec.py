@@ -66,7 +66,8 @@ class Index(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_
 
 
 class Healthcheck(msgspec.Struct, frozen=True, omit_defaults=True, rename="pascal", kw_only=True):
-    """Docker's extension of the config. Durations are nanoseconds. `test` is ["NONE"], ["CMD", ...] or ["CMD-SHELL", text]."""
+    """Docker's extension of the config. Durations are nanoseconds. `test` is ["NONE"], ["CMD", ...] or ["CMD-SHELL",
+    text]."""
 
     test: tuple[str, ...] = ()
     interval: int = 0
@@ -123,5 +124,6 @@ class ImageConfig(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
 
 
 def encode(document: msgspec.Struct) -> bytes:
-    """The bytes of a document that Boatyard made: compact JSON in field order, so that equal values have equal digests."""
+    """The bytes of a document that Boatyard made: compact JSON in field order, so that equal values have equal
+    digests."""
     return msgspec.json.encode(document)

@@ -21,7 +21,8 @@ class Network(Enum):
 
 @dataclass(frozen=True, slots=True)
 class BindMount:
-    """`source` on the host at `target` inside. A missing target (and its parents) is made in the root file system and removed afterwards."""
+    """`source` on the host at `target` inside. A missing target (and its parents) is made in the root file system and
+    removed afterwards."""
 
     source: Path
     target: str
@@ -114,7 +115,8 @@ class ContainerSpec:
 @dataclass(frozen=True, slots=True)
 class Stdio:
     """Descriptors the process gets; the caller keeps and closes its own copies. With `tty`, the three are unused and
-    `on_terminal` is called with the pseudo-terminal's master descriptor (which the callee owns) before the process starts."""
+    `on_terminal` is called with the pseudo-terminal's master descriptor (which the callee owns) before the process
+    starts."""
 
     stdin: int
     stdout: int
@@ -136,9 +138,9 @@ class Executor(Protocol):
         on_start: StartedReceiver | None = None,
         on_warning: WarningReceiver | None = None,
     ) -> int:
-        """Run to the end; the exit code (128 + N when signal N ended it). When the task is cancelled, every process of the
-        container is killed and nothing is left before CancelledError is raised. Raises DeniedError, InvalidError (unknown user,
-        missing executable: the message names it) or StorageError when it can't be started."""
+        """Run to the end; the exit code (128 + N when signal N ended it). When the task is cancelled, every process of
+        the container is killed and nothing is left before CancelledError is raised. Raises DeniedError, InvalidError
+        (unknown user, missing executable: the message names it) or StorageError when it can't be started."""
 
 
 class StartedReceiver(Protocol):

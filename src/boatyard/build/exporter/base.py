@@ -37,7 +37,8 @@ class ExportRequest:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """`response` holds BuildKit's keys: containerimage.digest, containerimage.config.digest, containerimage.descriptor (JSON), image.name."""
+    """`response` holds BuildKit's keys: containerimage.digest, containerimage.config.digest, containerimage.descriptor
+    (JSON), image.name."""
 
     response: Mapping[str, str] = field(default_factory=dict)
 

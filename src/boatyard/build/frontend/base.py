@@ -39,7 +39,8 @@ class Bridge(Protocol):
     """The builder's own platform (BUILDPLATFORM)."""
 
     async def resolve_image(self, reference: str, platform: Platform, *, mode: str = "default") -> ResolvedImage:
-        """`mode`: default (local store first, then registry), pull, local. NotFoundError with a hint when there is none."""
+        """`mode`: default (local store first, then registry), pull, local. NotFoundError with a hint when there is
+        none."""
 
     async def solve(self, graph: Graph) -> FileReader:
         """Run a graph; concurrent and later solves of the same edge cost nothing."""
@@ -49,8 +50,9 @@ class Bridge(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FrontendRequest:
-    """`options` are BuildKit's frontend attributes (reference/builder.md 5.4): target, platform, filename, build-arg:NAME, label:NAME,
-    context:NAME, no-cache, add-hosts, force-network-mode, shm-size, ulimit, hostname, requestid ..."""
+    """`options` are BuildKit's frontend attributes (reference/builder.md 5.4): target, platform, filename,
+    build-arg:NAME, label:NAME, context:NAME, no-cache, add-hosts, force-network-mode, shm-size, ulimit, hostname,
+    requestid ..."""
 
     options: Mapping[str, str]
     inputs: Mapping[str, Edge | None] = field(default_factory=dict)
@@ -62,15 +64,16 @@ class PlatformResult:
     edge: Edge | None
     """None is an empty tree."""
     config: ImageConfig
-    """Complete but for rootfs.diff_ids and the history entries of layers, which the exporter fills in from the chain."""
+    """Complete but for rootfs.diff_ids and the history entries of layers, which the exporter fills in from the
+    chain."""
     base: Digest | None = None
     base_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class FrontendResult:
-    """`images`: one entry a platform, in request order. `metadata`: answers of subrequests ("result.json", "result.txt", "result.statuscode") and
-    exporter hints. `graph_files`: file name -> text, for excerpts."""
+    """`images`: one entry a platform, in request order. `metadata`: answers of subrequests ("result.json",
+    "result.txt", "result.statuscode") and exporter hints. `graph_files`: file name -> text, for excerpts."""
 
     images: tuple[PlatformResult, ...] = ()
     metadata: Mapping[str, bytes] = field(default_factory=dict)

@@ -152,7 +152,8 @@ class ExecOp:
 
 @dataclass(frozen=True, slots=True)
 class SourceOp:
-    """Bring something in. `identifier` is a URL-like name (docker-image://, local://, git://, https://, oci-layout://)."""
+    """Bring something in. `identifier` is a URL-like name (docker-image://, local://, git://, https://,
+    oci-layout://)."""
 
     identifier: str
     attrs: Mapping[str, str] = field(default_factory=dict)
@@ -259,7 +260,8 @@ class DiffOp:
 
 @dataclass(frozen=True, slots=True)
 class BuildOp:
-    """LLB in LLB: input `builder` -1 means this solver; the definition is read from `attrs["llbbuild.filename"]` of input 0."""
+    """LLB in LLB: input `builder` -1 means this solver; the definition is read from `attrs["llbbuild.filename"]` of
+    input 0."""
 
     builder: int = -1
     inputs: Mapping[str, int] = field(default_factory=dict)
@@ -329,6 +331,18 @@ class Vertex:
     platform: Platform | None = None
     metadata: OpMetadata = OpMetadata()
     locations: tuple[SourceLocation, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.metadata.name
+
+    @property
+    def ignore_cache(self) -> bool:
+        return self.metadata.ignore_cache
+
+    @property
+    def group(self) -> str:
+        return self.metadata.progress_group.name if self.metadata.progress_group else ""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Vertex) and self.digest == other.digest

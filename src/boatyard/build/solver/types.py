@@ -1,4 +1,5 @@
-"""What the solver knows of the world: ops with cache maps, opaque results, a store of results. No containers, no images."""
+"""What the solver knows of the world: ops with cache maps, opaque results, a store of results. No containers, no
+images."""
 
 from __future__ import annotations
 
@@ -12,8 +13,8 @@ Result = Any
 
 @dataclass(frozen=True, slots=True)
 class ContentKey:
-    """The checksum of exactly the files an op reads from one input. `files` maps path to digest, for explanations; it may be lazy
-    (called only when a step is explained)."""
+    """The checksum of exactly the files an op reads from one input. `files` maps path to digest, for explanations; it
+    may be lazy (called only when a step is explained)."""
 
     digest: str
     files: Callable[[], Mapping[str, str]] | None = None
@@ -26,15 +27,17 @@ ContentOf = Callable[[Result], Awaitable[ContentKey]]
 class CacheMap:
     """How an op is told apart from others.
 
-    `digest`: of the op itself, without its inputs. `contents`: for each input, how to checksum what the op reads of it, or None when
-    only the input's own key counts. `components`: named parts of the digest in a readable form ("argument NAME" -> value), for
-    explanations; secrets never stand there. `cacheable` False: always execute, never record.
+    `digest`: of the op itself, without its inputs. `contents`: for each input, how to checksum what the op reads of it,
+    or None when only the input's own key counts. `components`: named parts of the digest in a readable form ("argument
+    NAME" -> value), for explanations; secrets never stand there. `cacheable` False: always execute, never record.
+    `limited` False: executing takes none of the solver's parallel slots (for ops that only wait for other vertices).
     """
 
     digest: str
     contents: tuple[ContentOf | None, ...] = ()
     components: Mapping[str, str] = field(default_factory=dict)
     cacheable: bool = True
+    limited: bool = True
 
 
 class StepContext(Protocol):
@@ -68,6 +71,9 @@ class Vertex(Protocol):
     def inputs(self) -> Sequence[Edge]: ...
     @property
     def ignore_cache(self) -> bool: ...
+    @property
+    def group(self) -> str:
+        """Steps that are shown as one carry the same name here."""
 
 
 class Edge(Protocol):

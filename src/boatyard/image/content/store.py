@@ -1,9 +1,9 @@
 """The content store, as protocols: immutable bytes known by their digest.
 
-Life cycle of a blob: somebody opens a writer under a *reference* (any string that names this transfer, so that it can be
-resumed). Until `commit`, the content is not visible to anybody else. `commit` verifies size and digest, and from then on
-the blob is there for all, immutable, until it is deleted. Committing what exists already is not an error: the bytes
-are dropped. All methods block; callers on an event loop use a thread for anything but `info`.
+Life cycle of a blob: somebody opens a writer under a *reference* (any string that names this transfer, so that it can
+be resumed). Until `commit`, the content is not visible to anybody else. `commit` verifies size and digest, and from
+then on the blob is there for all, immutable, until it is deleted. Committing what exists already is not an error: the
+bytes are dropped. All methods block; callers on an event loop use a thread for anything but `info`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class Provider(Protocol):
 
 class Ingester(Protocol):
     def ingest(self, reference: str, *, resume: bool = False) -> AbstractContextManager[Writer]:
-        """Open a transfer. ConflictError if another one under this reference is open. Without `resume`, starts empty."""
+        """Open a transfer. ConflictError if another one under this reference is open. Without `resume`, starts
+        empty."""
 
 
 class Manager(Protocol):

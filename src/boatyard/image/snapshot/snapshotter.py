@@ -1,9 +1,9 @@
 """Snapshots, as a protocol: the files of one layer, unpacked.
 
-A snapshot holds what *one* layer adds, changes and removes, in overlayfs form: a removed name is a character device 0/0,
-a directory that hides everything below it carries the xattr `trusted.overlay.opaque` = `y` (`user.overlay.opaque`
-rootless). It has no parent: a root file system is a *chain* of snapshots, lowest first, and the same snapshot may
-stand in many chains. That is what makes merges and `COPY --link` free (docs/adr/0002).
+A snapshot holds what *one* layer adds, changes and removes, in overlayfs form: a removed name is a character device
+0/0, a directory that hides everything below it carries the xattr `trusted.overlay.opaque` = `y` (`user.overlay.opaque`
+rootless). It has no parent: a root file system is a *chain* of snapshots, lowest first, and the same snapshot may stand
+in many chains. That is what makes merges and `COPY --link` free (docs/adr/0002).
 
 Life cycle: `prepare` gives an active snapshot that its owner may write to, through `directory` or through a writable
 mount of a chain with it on top; `commit` makes it immutable and shareable; `remove` deletes it. Active snapshots don't
@@ -51,4 +51,5 @@ class Snapshotter(Protocol):
         """Every committed snapshot on disk."""
 
     def cleanup(self) -> None:
-        """At start: drop what a killed daemon left (active snapshots, mount points, flattened chains of removed ones)."""
+        """At start: drop what a killed daemon left (active snapshots, mount points, flattened chains of removed
+        ones)."""

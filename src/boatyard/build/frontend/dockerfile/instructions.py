@@ -263,7 +263,8 @@ class Shell(Instruction):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Healthcheck(Instruction):
-    """`test` is ("NONE",), ("CMD", word, ...) or ("CMD-SHELL", text), as the image config has it. Durations are nanoseconds, 0 when not given."""
+    """`test` is ("NONE",), ("CMD", word, ...) or ("CMD-SHELL", text), as the image config has it. Durations are
+    nanoseconds, 0 when not given."""
 
     test: tuple[str, ...]
     interval: int = 0

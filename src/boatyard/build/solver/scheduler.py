@@ -1,0 +1,550 @@
+"""The solver: runs what has to be run, once, and finds the rest in the cache.
+
+A `Solver` lives as long as the daemon. A `Job` is one build's view of it: it visits the vertices of the build's graph,
+each in a task of its own. Executions belong to the solver, under the cache key of what they make, so that builds which
+want the same thing wait for one execution; it is cancelled when nobody waits any more.
+
+How a vertex is solved: `Job._solve`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from boatyard.build.solver import explain, keys
+from boatyard.build.solver.cache import Record, Records
+from boatyard.build.solver.step import SharedStep
+from boatyard.build.solver.types import CacheMap, ContentKey, Edge, Op, OpResolver, Result, ResultStore, Vertex
+from boatyard.errors import BoatyardError, BuildError, IntegrityError, NotFoundError, SolveError, UnavailableError
+from boatyard.progress import Emit, ExplainEvent, VertexEvent
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+SLOT_RECORDS = 8
+"""So many earlier records of a place are looked at to explain a miss."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """A solved vertex. `key` "" means that it can't be told apart by a key; `loaded` holds outputs that are in
+    memory."""
+
+    key: str
+    record: Record | None
+    loaded: dict[int, Result]
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What can be known of a vertex before anything is executed."""
+
+    key: str
+    record: Record | None
+
+
+NOTHING_KNOWN = Probe("", None)
+
+
+class Execution:
+    """One running op, shared by the jobs that wait for it. Owned by the solver."""
+
+    def __init__(self, solver: Solver, key: str, owner: Job, step: SharedStep) -> None:
+        self.key = key
+        self.owner = owner
+        self.step = step
+        self._solver = solver
+        self._waiters = 0
+        self._task: asyncio.Task[Outcome]
+
+    def start(self, work: Coroutine[Any, Any, Outcome]) -> None:
+        async def run() -> Outcome:
+            try:
+                return await work
+            finally:
+                self.step.flush()
+                self._solver.forget(self)
+
+        self._task = asyncio.create_task(run())
+
+    async def wait(self) -> Outcome:
+        """Its outcome. When the last waiter is cancelled, so is the op, and it has ended before this returns."""
+        self._waiters += 1
+        try:
+            return await asyncio.shield(self._task)
+        finally:
+            self._waiters -= 1
+            if not self._waiters and not self._task.done():
+                self._solver.forget(self)
+                self._task.cancel()
+                await asyncio.wait([self._task])
+
+
+class Solver:
+    """One per daemon. `parallelism` bounds the ops that execute at the same time (0: no bound)."""
+
+    def __init__(
+        self,
+        records: Records,
+        results: ResultStore,
+        *,
+        parallelism: int = 0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.records = records
+        self.results = results
+        self.clock = clock
+        self.slots = asyncio.Semaphore(parallelism) if parallelism else None
+        self._running: dict[str, Execution] = {}
+        self._jobs: set[Job] = set()
+
+    def job(
+        self,
+        resolve: OpResolver,
+        emit: Emit,
+        *,
+        slot_of: Callable[[Vertex], str] = lambda vertex: vertex.name,
+        explain_files: bool = False,
+    ) -> Job:
+        """A build's view. Close it when the build ends, however it ends."""
+        job = Job(self, resolve, emit, slot_of, explain_files)
+        self._jobs.add(job)
+        return job
+
+    def running(self, key: str) -> Execution | None:
+        return self._running.get(key)
+
+    def execute(self, key: str, owner: Job, step: SharedStep, work: Coroutine[Any, Any, Outcome]) -> Execution:
+        """Start an execution; with a key, others can join it."""
+        execution = Execution(self, key, owner, step)
+        if key:
+            self._running[key] = execution
+        execution.start(work)
+        return execution
+
+    def forget(self, execution: Execution) -> None:
+        if self._running.get(execution.key) is execution:
+            del self._running[execution.key]
+
+    def closed(self, job: Job) -> None:
+        self._jobs.discard(job)
+
+    def live_results(self) -> Iterable[str]:
+        """Ids of results that jobs hold: they must not be collected."""
+        for job in self._jobs:
+            yield from job.held_results()
+
+
+@dataclass(slots=True, eq=False)
+class _Visit:
+    """What a job knows of one vertex."""
+
+    vertex: Vertex
+    op: Op
+    step: SharedStep
+    map: asyncio.Task[CacheMap] | None = None
+    probe: asyncio.Task[Probe] | None = None
+    probed: Probe | None = None
+    task: asyncio.Task[Outcome] | None = None
+    outcome: Outcome | None = None
+    told: bool = False
+    done: bool = False
+    inputs: list[_Visit] = field(default_factory=list)
+
+
+class Job:
+    """One build. `emit` gets its progress events. Not to be used after `close`."""
+
+    def __init__(
+        self, solver: Solver, resolve: OpResolver, emit: Emit, slot_of: Callable[[Vertex], str], explain_files: bool
+    ) -> None:
+        self.ended = False
+        self._solver = solver
+        self._resolve = resolve
+        self._emit = emit
+        self._slot_of = slot_of
+        self._explain_files = explain_files
+        self._visits: dict[str, _Visit] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def solve(self, edge: Edge) -> Result:
+        """The result of an edge, executing what has to be. Raises SolveError from whatever a vertex failed with."""
+        return await self._load(self._visit(edge.vertex), edge.index)
+
+    async def settle(self, edge: Edge) -> str:
+        """Solve an edge without loading its result; its key, "" if it has none."""
+        outcome = await self._solved(self._visit(edge.vertex))
+        return keys.output_key(outcome.key, edge.index) if outcome.key else ""
+
+    async def close(self) -> None:
+        """Cancel what still runs for this job alone, and wait until it has ended. Idempotent."""
+        self.ended = True
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        used = {visit.outcome.record.id for visit in self._visits.values() if visit.outcome and visit.outcome.record}
+        self._solver.records.touch(used, self._solver.clock())
+        self._solver.closed(self)
+
+    def finish(self) -> None:
+        """Tell of the vertices that never had to be looked at: found in the cache, or skipped."""
+        now = self._solver.clock()
+        for visit in self._visits.values():
+            if not visit.done:
+                cached = visit.probed is not None and visit.probed.record is not None
+                self._tell(visit, started=now, completed=now, cached=cached, skipped=not cached)
+                visit.done = True
+
+    def held_results(self) -> Iterable[str]:
+        for visit in self._visits.values():
+            for known in (visit.outcome, visit.probed):
+                if known and known.record:
+                    yield from known.record.results
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """(steps found in the cache, all steps)."""
+        cached = sum(1 for visit in self._visits.values() if visit.probed and visit.probed.record)
+        return cached, len(self._visits)
+
+    # One vertex
+
+    def _visit(self, root: Vertex) -> _Visit:
+        """The visit of a vertex, and of all below it. Graphs are deep: no recursion."""
+        stack = [root]
+        while stack:
+            vertex = stack[-1]
+            if vertex.digest in self._visits:
+                stack.pop()
+                continue
+            missing = [edge.vertex for edge in vertex.inputs if edge.vertex.digest not in self._visits]
+            if missing:
+                stack.extend(missing)
+                continue
+            step = SharedStep(self._solver.clock)
+            step.join(vertex.digest, self._emit)
+            visit = _Visit(vertex, self._resolve(vertex), step)
+            visit.inputs = [self._visits[edge.vertex.digest] for edge in vertex.inputs]
+            self._visits[vertex.digest] = visit
+            stack.pop()
+        return self._visits[root.digest]
+
+    async def _solved(self, visit: _Visit) -> Outcome:
+        if visit.task is None:
+            visit.task = self._spawn(self._guarded(visit, self._solve(visit, reuse=not visit.vertex.ignore_cache)))
+        visit.outcome = await asyncio.shield(visit.task)
+        return visit.outcome
+
+    async def _solve(self, visit: _Visit, *, reuse: bool) -> Outcome:
+        """Find the vertex by its definition key; else solve its inputs and find it by its content key; else execute
+        it."""
+        records = self._solver.records
+        if reuse and (found := await self._probe(visit)).record:
+            return self._hit(visit, found.record)
+        self._announce(visit)
+        outcomes = await asyncio.gather(*(self._solved(below) for below in visit.inputs))
+        map = await self._map(visit)
+        if not map.cacheable:
+            return await self._execute(visit, map, _Keys())
+        inputs = [
+            keys.output_key(outcome.key, edge.index) if outcome.key else ""
+            for outcome, edge in zip(outcomes, visit.vertex.inputs, strict=True)
+        ]
+        definition = keys.definition_key(map.digest, inputs) if all(inputs) else ""
+        if reuse and definition and (record := records.lookup(definition)):
+            return self._hit(visit, record)
+        checksums = await self._checksums(visit, map)
+        parts = [checksums[i].digest if i in checksums else key for i, key in enumerate(inputs)]
+        content = keys.content_key(map.digest, parts) if checksums and all(parts) else ""
+        if reuse and content and (record := records.lookup(content)):
+            if definition:
+                records.alias(definition, record.id)
+            return self._hit(visit, record)
+        return await self._execute(visit, map, _Keys(definition, content, tuple(inputs), checksums))
+
+    async def _execute(self, visit: _Visit, map: CacheMap, found: _Keys) -> Outcome:
+        self._explain(visit, map, found)
+        # A step that must not use the cache may make something else than the record it has there: what is above it must
+        # not be found by the old key.
+        forced = visit.vertex.ignore_cache
+        canonical = found.content or found.definition
+        if forced and not found.content:
+            canonical = keys.salted(found.definition, os.urandom(16).hex())
+        shared = canonical if not forced else ""
+        while True:
+            execution = self._solver.running(shared) if shared else None
+            if execution is None:
+                execution = self._solver.execute(shared, self, visit.step, self._run(visit, map, found, canonical))
+            else:
+                execution.step.join(visit.vertex.digest, self._emit)
+                self._tell(visit, started=self._solver.clock())
+            try:
+                return await execution.wait()
+            except (UnavailableError, asyncio.CancelledError) as error:
+                # The build that began this went away, and what only it could give with it: do it ourselves.
+                task = asyncio.current_task()
+                cancelled = task is not None and task.cancelling() > 0
+                if execution.owner is self or cancelled or not execution.owner.ended:
+                    raise
+                log.debug("taking over %s after %s", visit.vertex.name, error)
+            finally:
+                if execution.owner is not self:
+                    execution.step.leave(visit.vertex.digest, self._emit)
+
+    async def _run(self, visit: _Visit, map: CacheMap, found: _Keys, canonical: str) -> Outcome:
+        """Execute the op and record it."""
+        outputs, seconds, started = await self._perform(visit, map)
+        loaded = dict(enumerate(outputs))
+        if not found.definition and not found.content:
+            return Outcome("", None, loaded)
+        ids = [await self._solver.results.save(result) for result in outputs]
+        if not all(ids):
+            return Outcome(canonical, None, loaded)
+        record = Record(
+            id=os.urandom(12).hex(),
+            key=canonical,
+            results=tuple(id for id in ids if id),
+            name=visit.vertex.name,
+            slot=self._slot_of(visit.vertex),
+            created=started,
+            used=started,
+            seconds=seconds,
+            components=found.components(map),
+            inputs=found.inputs,
+        )
+        listings = {i: explain.pack(key.files()) for i, key in found.checksums.items() if key.files}
+        wanted = {key for key in (found.definition, found.content, canonical) if key}
+        self._solver.records.store(record, sorted(wanted), listings)
+        return Outcome(canonical, record, loaded)
+
+    async def _perform(self, visit: _Visit, map: CacheMap) -> tuple[Sequence[Result], float, float]:
+        """Execute; once more if an input that came from the cache turned out to be damaged."""
+        for attempt in (1, 2):
+            inputs = await self._inputs(visit)
+            async with self._solver.slots if self._solver.slots and map.limited else nullcontext():
+                started = self._solver.clock()
+                self._tell(visit, started=started)
+                try:
+                    outputs = await visit.op.execute(visit.step, inputs)
+                    return outputs, self._solver.clock() - started, started
+                except IntegrityError as error:
+                    if attempt == 2 or not self._undo_inputs(visit):
+                        raise
+                    visit.step.warn("a cached result is damaged and is made again", str(error))
+        raise AssertionError("unreachable")
+
+    def _undo_inputs(self, visit: _Visit) -> bool:
+        """Forget the cached results this vertex was given; whether there were any."""
+        undone = False
+        for below in visit.inputs:
+            if below.outcome and below.probed and below.probed.record is below.outcome.record is not None:
+                self._undo(below, below.outcome)
+                undone = True
+        return undone
+
+    async def _inputs(self, visit: _Visit) -> list[Result]:
+        pairs = zip(visit.inputs, visit.vertex.inputs, strict=True)
+        return await asyncio.gather(*(self._load(below, edge.index) for below, edge in pairs))
+
+    async def _load(self, visit: _Visit, index: int) -> Result:
+        """An output in memory. A hit that can't be loaded any more is undone and executed."""
+        while True:
+            outcome = await self._solved(visit)
+            if index in outcome.loaded:
+                return outcome.loaded[index]
+            if outcome.record is None or index >= len(outcome.record.results):
+                raise IntegrityError(f"{visit.vertex.name} has no output {index}")
+            try:
+                outcome.loaded[index] = await self._solver.results.load(outcome.record.results[index])
+            except (NotFoundError, IntegrityError) as error:
+                log.info("the cached result of %s is gone: %s", visit.vertex.name, error)
+                self._undo(visit, outcome)
+
+    def _undo(self, visit: _Visit, outcome: Outcome) -> None:
+        if visit.outcome is not outcome or outcome.record is None:
+            return  # somebody else found out first
+        self._solver.records.drop(outcome.record.id)
+        visit.outcome = None
+        visit.probed = None
+        visit.done = False
+        visit.task = self._spawn(self._guarded(visit, self._solve(visit, reuse=False)))
+
+    # What is known before anything runs
+
+    async def _map(self, visit: _Visit) -> CacheMap:
+        if visit.map is None:
+            visit.map = self._spawn(visit.op.cache_map(visit.step))
+        return await asyncio.shield(visit.map)
+
+    async def _probe(self, visit: _Visit) -> Probe:
+        if visit.probe is None:
+            visit.probe = self._spawn(self._probing(visit))
+        visit.probed = await asyncio.shield(visit.probe)
+        return visit.probed
+
+    async def _probing(self, visit: _Visit) -> Probe:
+        if visit.vertex.ignore_cache:
+            return NOTHING_KNOWN
+        map = await self._map(visit)
+        if not map.cacheable:
+            return NOTHING_KNOWN
+        below = await asyncio.gather(*(self._probe(each) for each in visit.inputs))
+        if not all(probe.key for probe in below):
+            return NOTHING_KNOWN
+        edges = zip(below, visit.vertex.inputs, strict=True)
+        definition = keys.definition_key(map.digest, [keys.output_key(probe.key, edge.index) for probe, edge in edges])
+        if record := self._solver.records.lookup(definition):
+            return Probe(record.key, record)
+        # Without files to look at, the definition key is all there is to know: steps above may have records still.
+        return NOTHING_KNOWN if any(map.contents) else Probe(definition, None)
+
+    async def _checksums(self, visit: _Visit, map: CacheMap) -> dict[int, ContentKey]:
+        async def checksum(index: int, content: Callable[[Result], Awaitable[ContentKey]]) -> ContentKey:
+            return await content(await self._load(visit.inputs[index], visit.vertex.inputs[index].index))
+
+        wanted = {index: content for index, content in enumerate(map.contents) if content is not None}
+        found = await asyncio.gather(*(checksum(index, content) for index, content in wanted.items()))
+        return dict(zip(wanted, found, strict=True))
+
+    # What is told
+
+    async def _guarded(self, visit: _Visit, work: Awaitable[Outcome]) -> Outcome:
+        """Tell how a vertex ended, and say in its error which one it was."""
+        try:
+            outcome = await work
+        except SolveError as error:
+            if error.vertex == visit.vertex.digest:
+                self._failed(visit, error)
+            raise
+        except asyncio.CancelledError:
+            if not visit.done and visit.told:
+                self._failed(visit, "canceled")
+            raise
+        except Exception as error:
+            if not isinstance(error, BoatyardError):
+                log.exception("step %s failed unexpectedly", visit.vertex.name)
+            message = str(error) or type(error).__name__
+            self._failed(visit, message)
+            raise SolveError(
+                f"{visit.vertex.name}: {message}" if visit.vertex.name else message,
+                vertex=visit.vertex.digest,
+                vertex_name=visit.vertex.name,
+                hint=getattr(error, "hint", None),
+                source=error.source if isinstance(error, BuildError) else None,
+            ) from error
+        if not visit.done:
+            visit.done = True
+            self._tell(visit, completed=self._solver.clock())
+        return outcome
+
+    def _hit(self, visit: _Visit, record: Record) -> Outcome:
+        visit.probed = Probe(record.key, record)
+        now = self._solver.clock()
+        visit.done = True
+        self._tell(visit, started=now, completed=now, cached=True)
+        return Outcome(record.key, record, {})
+
+    def _failed(self, visit: _Visit, error: object) -> None:
+        visit.done = True
+        self._tell(visit, completed=self._solver.clock(), error=str(error))
+
+    def _announce(self, visit: _Visit) -> None:
+        if not visit.told:
+            self._tell(visit)
+
+    def _tell(
+        self,
+        visit: _Visit,
+        *,
+        started: float | None = None,
+        completed: float | None = None,
+        cached: bool = False,
+        skipped: bool = False,
+        error: str = "",
+    ) -> None:
+        visit.told = True
+        self._emit(
+            VertexEvent(
+                digest=visit.vertex.digest,
+                name=visit.vertex.name,
+                inputs=tuple(edge.vertex.digest for edge in visit.vertex.inputs),
+                started=started,
+                completed=completed,
+                cached=cached,
+                skipped=skipped,
+                error=error,
+                group=visit.vertex.group,
+            )
+        )
+
+    def _explain(self, visit: _Visit, map: CacheMap, found: _Keys) -> None:
+        if not found.definition and not found.content:
+            return
+        records = self._solver.records
+        components = found.components(map)
+        earlier = explain.nearest(components, records.in_slot(self._slot_of(visit.vertex), SLOT_RECORDS))
+        if visit.vertex.ignore_cache:
+            reasons = ["the request says not to use the cache for it"]
+        elif earlier is None:
+            reasons = ["it was never built before here"]
+        else:
+            reasons = explain.changes(components, earlier)
+            if self._explain_files:
+                reasons += self._changed_files(found, earlier)
+        if not reasons:
+            reasons = ["its cached result was removed or damaged"]
+        self._emit(ExplainEvent(vertex=visit.vertex.digest, name=visit.vertex.name, reasons=tuple(reasons)))
+
+    def _changed_files(self, found: _Keys, earlier: Record) -> list[str]:
+        before = self._solver.records.listings(earlier.id)
+        lines: list[str] = []
+        for index, checksum in found.checksums.items():
+            if index in before and checksum.files:
+                # Through pack and unpack, so that both sides have their digests cut the same way.
+                lines += explain.file_changes(
+                    explain.unpack(before[index]), explain.unpack(explain.pack(checksum.files()))
+                )
+        return lines
+
+    def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """A task that ends with the job at the latest."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended_task)
+        return task
+
+    def _ended_task(self, task: asyncio.Task[T]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # it reaches whoever waits; a task nobody waits for any more must not complain
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """The keys a vertex was looked for under, and not found."""
+
+    definition: str = ""
+    content: str = ""
+    inputs: tuple[str, ...] = ()
+    checksums: Mapping[int, ContentKey] = field(default_factory=dict)
+
+    def components(self, map: CacheMap) -> dict[str, str]:
+        """The readable parts of the key: the op's own, and one for each input."""
+        return {
+            **map.components,
+            **{
+                (f"files of input {i}" if i in self.checksums else f"input {i}"): (
+                    self.checksums[i].digest if i in self.checksums else key
+                )
+                for i, key in enumerate(self.inputs)
+            },
+        }
