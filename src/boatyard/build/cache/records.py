@@ -1,0 +1,160 @@
+"""The solver's records in SQLite, so that they outlive the daemon.
+
+Implements `solver.cache.Records`. One file, `cache.db`, apart from the metadata of images: losing it costs a rebuild,
+nothing else. Records that were looked up once are kept in memory: a build that is all cached asks for each of them.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from boatyard.build.solver.cache import Record
+from boatyard.image.database import Database
+
+MIGRATIONS = (
+    """
+    CREATE TABLE records (
+        id TEXT PRIMARY KEY,
+        key TEXT NOT NULL,               -- canonical
+        results TEXT NOT NULL,           -- JSON list of result ids
+        name TEXT NOT NULL,
+        slot TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        created REAL NOT NULL,
+        used REAL NOT NULL,
+        uses INTEGER NOT NULL,
+        seconds REAL NOT NULL,
+        components BLOB NOT NULL,        -- JSON object, deflated
+        inputs TEXT NOT NULL             -- JSON list of output keys
+    ) STRICT;
+    CREATE INDEX records_by_slot ON records (slot, created);
+    CREATE TABLE keys (
+        key TEXT PRIMARY KEY,
+        record TEXT NOT NULL REFERENCES records (id) ON DELETE CASCADE
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX keys_by_record ON keys (record);
+    CREATE TABLE listings (
+        record TEXT NOT NULL REFERENCES records (id) ON DELETE CASCADE,
+        input INTEGER NOT NULL,
+        files BLOB NOT NULL,
+        PRIMARY KEY (record, input)
+    ) STRICT;
+    """,
+)
+
+_COLUMNS = "id, key, results, name, slot, kind, created, used, uses, seconds, components, inputs"
+_strings = msgspec.json.Decoder(tuple[str, ...])
+_mapping = msgspec.json.Decoder(dict[str, str])
+
+MOST_REMEMBERED = 20_000
+"""Keys kept in memory."""
+
+
+class SqliteRecords:
+    """Owned by the daemon's wiring. Used from the event loop's thread."""
+
+    def __init__(self, path: Path | str) -> None:
+        self._database = Database(path, MIGRATIONS)
+        self._remembered: dict[str, Record] = {}
+
+    def lookup(self, key: str) -> Record | None:
+        if record := self._remembered.get(key):
+            return record
+        rows = self._database.rows(
+            f"SELECT {_COLUMNS} FROM records WHERE id = (SELECT record FROM keys WHERE key = ?)", (key,)
+        )
+        if not rows:
+            return None
+        if len(self._remembered) >= MOST_REMEMBERED:
+            self._remembered.clear()
+        record = self._remembered[key] = _record(rows[0])
+        return record
+
+    def store(self, record: Record, keys: Sequence[str], listings: Mapping[int, bytes]) -> None:
+        with self._database.transaction() as connection:
+            connection.execute(
+                f"INSERT INTO records ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    record.id,
+                    record.key,
+                    _json(record.results),
+                    record.name,
+                    record.slot,
+                    record.kind,
+                    record.created,
+                    record.used,
+                    record.uses,
+                    record.seconds,
+                    zlib.compress(msgspec.json.encode(record.components), 1),
+                    _json(record.inputs),
+                ),
+            )
+            connection.executemany("INSERT OR REPLACE INTO keys VALUES (?, ?)", [(key, record.id) for key in keys])
+            connection.executemany(
+                "INSERT INTO listings VALUES (?, ?, ?)", [(record.id, i, data) for i, data in listings.items()]
+            )
+        for key in keys:
+            self._remembered[key] = record
+
+    def alias(self, key: str, record_id: str) -> None:
+        with self._database.transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO keys VALUES (?, ?)", (key, record_id))
+        self._remembered.pop(key, None)
+
+    def get(self, record_id: str) -> Record | None:
+        rows = self._database.rows(f"SELECT {_COLUMNS} FROM records WHERE id = ?", (record_id,))
+        return _record(rows[0]) if rows else None
+
+    def drop(self, record_id: str) -> None:
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM records WHERE id = ?", (record_id,))
+        self._remembered = {key: record for key, record in self._remembered.items() if record.id != record_id}
+
+    def touch(self, record_ids: Iterable[str], now: float) -> None:
+        with self._database.transaction() as connection:
+            connection.executemany(
+                "UPDATE records SET used = ?, uses = uses + 1 WHERE id = ?", [(now, id) for id in record_ids]
+            )
+
+    def in_slot(self, slot: str, limit: int) -> Sequence[Record]:
+        rows = self._database.rows(
+            f"SELECT {_COLUMNS} FROM records WHERE slot = ? ORDER BY created DESC LIMIT ?", (slot, limit)
+        )
+        return [_record(row) for row in rows]
+
+    def listings(self, record_id: str) -> Mapping[int, bytes]:
+        rows = self._database.rows("SELECT input, files FROM listings WHERE record = ?", (record_id,))
+        return dict(rows)  # type: ignore[arg-type]  # the columns' types are STRICT
+
+    def walk(self) -> Iterable[Record]:
+        return [_record(row) for row in self._database.rows(f"SELECT {_COLUMNS} FROM records")]
+
+    def close(self) -> None:
+        self._database.close()
+
+
+def _json(strings: Sequence[str]) -> str:
+    return msgspec.json.encode(strings).decode()
+
+
+def _record(row: Sequence[object]) -> Record:
+    id, key, results, name, slot, kind, created, used, uses, seconds, components, inputs = row
+    assert isinstance(results, str) and isinstance(inputs, str) and isinstance(components, bytes)
+    return Record(
+        id=str(id),
+        key=str(key),
+        results=_strings.decode(results),
+        name=str(name),
+        slot=str(slot),
+        kind=str(kind),
+        created=float(created),  # type: ignore[arg-type]
+        used=float(used),  # type: ignore[arg-type]
+        uses=int(uses),  # type: ignore[call-overload]
+        seconds=float(seconds),  # type: ignore[arg-type]
+        components=_mapping.decode(zlib.decompress(components)),
+        inputs=_strings.decode(inputs),
+    )
