@@ -38,3 +38,10 @@ class Result(Protocol):
     async def content_key(self, selectors: Sequence[Selector]) -> ContentKey:
         """The checksum of the selected files: names, modes, owners, links, xattrs and bytes; not times. NotFoundError
         when a selector without wildcard matches nothing."""
+
+    async def read_file(self, path: str) -> bytes:
+        """One file's bytes, without materialising anything else. Symlinks are followed inside the tree; `path` "/" with
+        a tail that leads nowhere or to a directory raises NotFoundError."""
+
+    async def read_dir(self, path: str) -> Sequence[str]:
+        """The names in a directory, sorted."""
