@@ -323,7 +323,10 @@ class SourceLocation:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Vertex:
-    """`digest` is that of the encoded op. Two vertices are equal when their digests are; metadata doesn't count."""
+    """`digest` is that of `encoding`. Two vertices are equal when their digests are; metadata doesn't count.
+
+    Made by `llb.codec.vertex` or `decode`. `encoding` is kept because others' bytes can't always be made again from the
+    values."""
 
     digest: Digest
     op: Op
@@ -331,6 +334,7 @@ class Vertex:
     platform: Platform | None = None
     metadata: OpMetadata = OpMetadata()
     locations: tuple[SourceLocation, ...] = ()
+    encoding: bytes = field(default=b"", repr=False)
 
     @property
     def name(self) -> str:
