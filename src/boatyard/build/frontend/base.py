@@ -73,12 +73,14 @@ class PlatformResult:
 @dataclass(frozen=True, slots=True)
 class FrontendResult:
     """`images`: one entry a platform, in request order. `metadata`: answers of subrequests ("result.json",
-    "result.txt", "result.statuscode") and exporter hints. `graph_files`: file name -> text, for excerpts."""
+    "result.txt", "result.statuscode") and exporter hints. `files`: file name -> text, for excerpts."""
 
     images: tuple[PlatformResult, ...] = ()
     metadata: Mapping[str, bytes] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     multi_platform: bool = False
+    epoch: int | None = None
+    """SOURCE_DATE_EPOCH, where the request or the Dockerfile sets it."""
 
 
 class Frontend(Protocol):
