@@ -1,0 +1,1 @@
+"""What the developer does often: the tasks behind ./dev, one module each."""

@@ -1,0 +1,19 @@
+"""`./dev lock`: resolve the dependencies again into requirements.lock.
+
+A list of versions and hashes without addresses, so that it works with any mirror: see docs/adr/0001.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str]) -> int:
+    uv = shutil.which("uv") or ".cache/uv/bin/uv"
+    return subprocess.run(
+        [uv, "pip", "compile", "--quiet", "pyproject.toml", "--group", "dev", "--generate-hashes", "--no-annotate"]
+        + ["--no-header", "--python-version", "3.11", "--python", sys.executable, "-o", "requirements.lock", *arguments]
+    ).returncode
