@@ -1,0 +1,109 @@
+"""Where a daemon of this user lives: the paths that client and daemon must agree on without talking.
+
+Root: /var/lib/boatyard and /run/boatyard. Anybody else: $XDG_DATA_HOME/boatyard and $XDG_RUNTIME_DIR/boatyard.
+BOATD_ROOT and BOATD_RUN move them (both programs read these).
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Mapping
+
+import msgspec
+
+from boatyard.errors import UnsupportedError
+
+SYSTEM_RUN = "/run/boatyard"
+SOCKET_NAME = "boatd.sock"
+DESCRIPTOR_SOCKET_NAME = "descriptors.sock"
+CARD_NAME = "boatd.json"
+LOG_NAME = "boatd.log"
+
+
+class Places(msgspec.Struct, frozen=True):
+    root: str
+    """What must survive: images, cache, history, the log of a daemon started by a client."""
+    run: str
+    """Sockets and what dies with the daemon."""
+    config: str
+
+    @property
+    def socket(self) -> str:
+        return f"{self.run}/{SOCKET_NAME}"
+
+    @property
+    def log(self) -> str:
+        return f"{self.root}/{LOG_NAME}"
+
+
+class Card(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """The daemon's visiting card, a file beside its socket: clients learn its version from it without a request."""
+
+    pid: int
+    version: str
+    started: float
+    root: str
+    autostarted: bool = False
+    log: str = ""
+
+
+def places(environ: Mapping[str, str], uid: int) -> Places:
+    """Relative paths in the environment are taken from the working directory."""
+    if uid == 0:
+        root, run, config = "/var/lib/boatyard", SYSTEM_RUN, "/etc/boatyard/boatd.toml"
+    else:
+        home = environ.get("HOME") or pwd.getpwuid(uid).pw_dir
+        root = (environ.get("XDG_DATA_HOME") or f"{home}/.local/share") + "/boatyard"
+        # Without a login session there is no XDG_RUNTIME_DIR; a directory beside the data is as private as it is.
+        runtime = environ.get("XDG_RUNTIME_DIR")
+        run = f"{runtime}/boatyard" if runtime else f"{root}/run"
+        config = (environ.get("XDG_CONFIG_HOME") or f"{home}/.config") + "/boatyard/boatd.toml"
+    return Places(
+        root=os.path.abspath(environ.get("BOATD_ROOT") or root),
+        run=os.path.abspath(environ.get("BOATD_RUN") or run),
+        config=os.path.abspath(environ.get("BOATD_CONFIG") or config),
+    )
+
+
+def beside(socket: str, name: str) -> str:
+    """The file `name` that belongs to the daemon listening at `socket`."""
+    return os.path.join(os.path.dirname(socket), name)
+
+
+def read_card(socket: str) -> Card | None:
+    """None when there is none, or it is not (yet) whole."""
+    try:
+        with open(beside(socket, CARD_NAME), "rb") as file:
+            return msgspec.json.decode(file.read(65536), type=Card)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def socket_path(host: str) -> str:
+    """The path of a `unix://` address, or of a bare absolute path. UnsupportedError for other kinds of address."""
+    if host.startswith("unix://"):
+        return os.path.abspath(host.removeprefix("unix://"))
+    if host.startswith("/"):
+        return host
+    kind = host.split("://", 1)[0] if "://" in host else "this form of"
+    raise UnsupportedError(
+        f"can't reach a daemon at {host!r}: {kind} addresses are not supported",
+        hint="give a unix socket: unix:///run/boatyard/boatd.sock",
+    )
+
+
+def find_socket(host: str | None, environ: Mapping[str, str], uid: int) -> tuple[str, bool]:
+    """The socket to talk to, and whether a client may start a daemon there: only where nobody chose an address.
+
+    An explicit `host` (--host) stands before BOAT_HOST, before this user's own daemon, before the system's when its
+    socket is there and open to this user (members of its group)."""
+    chosen = host or environ.get("BOAT_HOST")
+    if chosen:
+        return socket_path(chosen), False
+    own = places(environ, uid).socket
+    if uid != 0 and not os.path.exists(own):
+        system = f"{SYSTEM_RUN}/{SOCKET_NAME}"
+        if os.access(system, os.R_OK | os.W_OK):
+            return system, False
+    return own, True

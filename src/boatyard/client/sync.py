@@ -1,0 +1,285 @@
+"""The client for programs without an event loop: the `boat` command.
+
+A thin thing, on purpose: one socket a request, no asyncio, nothing of the standard library's HTTP. What can be asked
+is in `client.calls`.
+
+    client = connect()
+    for image in client.call(images.list_images()).images: ...
+    with client.stream(builds.build(request)) as stream:
+        for event in stream: ...
+        print(stream.result.ref)
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+from collections.abc import Iterator, Mapping
+from time import monotonic
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from boatyard.client import http1
+from boatyard.client.calls.call import Call, StreamCall
+from boatyard.client.descriptors import DescriptorChannel
+from boatyard.client.documents.envelope import ErrorAnswer, Failure, StreamEvent
+from boatyard.client.failure import restore
+from boatyard.client.places import find_socket
+from boatyard.errors import BoatyardError, DeniedError, UnavailableError
+
+A = TypeVar("A")
+
+_PIECE = 262144
+
+
+def connect(host: str | None = None, environ: Mapping[str, str] | None = None) -> Client:
+    """The daemon `host` or BOAT_HOST names, else this user's own, which is started when none answers.
+
+    A daemon that a client of another version started is replaced when it is idle. UnavailableError when no daemon
+    answers and none can be started."""
+    environ = os.environ if environ is None else environ
+    path, may_start = find_socket(host, environ, os.geteuid())
+    client = Client(path)
+    if may_start:
+        from boatyard.client import autostart
+
+        client.notice = autostart.ensure(path, environ)
+    return client
+
+
+class Client:
+    """Talks to the daemon that listens at `path`. Holds no connection of its own."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.notice = ""
+        """One line worth showing: the daemon is of another version and busy, ..."""
+
+    def call(self, call: Call[A], *, timeout: float | None = None) -> A:
+        """Raises the error the daemon answers with, and UnavailableError when it doesn't (within `timeout` seconds)."""
+        with self._send(call, timeout) as connection:
+            body = connection.read_all()
+        return _decode(body, call.answer)
+
+    def stream(self, call: StreamCall[A]) -> Stream[A]:
+        """Use it as a context: leaving it before the end cancels what the daemon does for it."""
+        return Stream(self._send(call, None), call.answer)
+
+    def descriptors(self) -> DescriptorChannel:
+        """A connection for the files that go with a request; keep it open until that has ended."""
+        return DescriptorChannel(self.path)
+
+    def _send(self, call: Call[A] | StreamCall[A], timeout: float | None) -> _Connection:
+        connection = _Connection(self.path, timeout)
+        try:
+            connection.send(
+                http1.request(call.method, http1.target(call.path, call.names, call.query), call.body),
+            )
+            connection.read_head()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+class Stream(Generic[A]):
+    """The events of one request as they come, and then its result.
+
+    Iterating ends with the result; a failed request raises its error there. Every method may raise UnavailableError
+    when the daemon vanishes."""
+
+    def __init__(self, connection: _Connection, answer: type[A]) -> None:
+        self._connection = connection
+        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(StreamEvent | Failure | answer)
+        self._answer = answer
+        self._lines: list[bytes] = []
+        self._rest = b""
+        self._result: A | None = None
+
+    def __enter__(self) -> Stream[A]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[StreamEvent]:
+        while (events := self.poll(None)) is not None:
+            yield from events
+
+    @property
+    def result(self) -> A:
+        """Reads to the end first."""
+        for _ in self:
+            pass
+        if self._result is None:
+            raise UnavailableError("the daemon ended the answer without a result")
+        return self._result
+
+    def fileno(self) -> int:
+        """Readable when `poll(0)` may have news."""
+        return self._connection.fileno()
+
+    def poll(self, timeout: float | None) -> list[StreamEvent] | None:
+        """The events that have come, waiting for the first at most `timeout` seconds (None: as long as it takes; an
+        empty list when none came). None after the end. Raises the request's error at its end."""
+        if self._result is not None:
+            return None
+        deadline = None if timeout is None else monotonic() + timeout
+        while not self._lines:
+            left = None if deadline is None else max(0.0, deadline - monotonic())
+            if not self._connection.wait(left):
+                return []
+            self._read()
+        events: list[StreamEvent] = []
+        lines, self._lines = self._lines, []
+        for line in lines:
+            document = self._decode_line(line)
+            if isinstance(document, Failure):
+                self._connection.close()
+                # What came before the error is shown before it is raised.
+                if events:
+                    self._lines = [line]
+                    return events
+                raise restore(document.error)
+            if isinstance(document, self._answer):
+                self._result = document
+                self._connection.close()
+                return events or None
+            events.append(document)
+        return events
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _read(self) -> None:
+        data = self._connection.read_some()
+        if data is None:
+            raise UnavailableError(
+                "the daemon ended the answer before its result", hint="its log tells why; `boat doctor` names the file"
+            )
+        *self._lines, self._rest = (self._rest + data).split(b"\n")
+
+    def _decode_line(self, line: bytes) -> Any:
+        try:
+            return self._decoder.decode(line)
+        except msgspec.DecodeError as error:
+            raise UnavailableError(
+                f"the daemon sent an event this program doesn't understand: {error}",
+                hint="client and daemon may be of different versions: compare `boat version`",
+            ) from error
+
+
+class _Connection:
+    """One request and its answer on one socket."""
+
+    def __init__(self, path: str, timeout: float | None) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        self._socket.settimeout(timeout)
+        self._reader = http1.AnswerReader()
+        self._early = b""
+        self._path = path
+        try:
+            self._socket.connect(path)
+        except OSError as error:
+            self._socket.close()
+            raise unreachable(path, error) from error
+
+    def __enter__(self) -> _Connection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def send(self, data: bytes) -> None:
+        try:
+            self._socket.sendall(data)
+        except OSError as error:
+            # The daemon may have answered (too large, say) and closed before it read everything: the answer counts.
+            if not isinstance(error, BrokenPipeError | ConnectionResetError):
+                raise self._lost(error) from error
+
+    def read_head(self) -> None:
+        while not self._reader.status:
+            self._early += self._reader.feed(self._receive())
+        if self._reader.status >= 400:
+            raise refusal(self._reader.status, self.read_all())
+
+    def read_all(self) -> bytes:
+        pieces = []
+        while (piece := self.read_some()) is not None:
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def read_some(self) -> bytes | None:
+        """None at the end of the answer."""
+        if self._early:
+            data, self._early = self._early, b""
+            return data
+        if self._reader.complete:
+            return None
+        return self._reader.feed(self._receive())
+
+    def wait(self, timeout: float | None) -> bool:
+        if self._early or self._reader.complete:
+            return True
+        if timeout is None:
+            return True
+        poller = select.poll()
+        poller.register(self._socket, select.POLLIN)
+        return bool(poller.poll(timeout * 1000))
+
+    def _receive(self) -> bytes:
+        try:
+            return self._socket.recv(_PIECE)
+        except TimeoutError as error:
+            raise UnavailableError(
+                f"the daemon at {self._path} accepted the connection but does not answer",
+                hint="`boat doctor` tells what it does; it may have to be restarted",
+            ) from error
+        except OSError as error:
+            raise self._lost(error) from error
+
+    def _lost(self, error: OSError) -> UnavailableError:
+        return UnavailableError(f"lost the daemon at {self._path}: {error.strerror}")
+
+
+def unreachable(path: str, error: OSError) -> BoatyardError:
+    """The error for a daemon's socket that can't be connected to."""
+    if isinstance(error, PermissionError):
+        return DeniedError(
+            f"not allowed to talk to the daemon at {path}",
+            hint="join the group that owns the socket, or run `boat` as the daemon's user",
+        )
+    why = "nothing is there" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
+    return UnavailableError(
+        f"no daemon answers at {path}: {why}", hint="start one with `boatd`, or correct --host or BOAT_HOST"
+    )
+
+
+def refusal(status: int, body: bytes) -> BoatyardError:
+    """The error of an answer with a status of 400 and up."""
+    try:
+        return restore(msgspec.json.decode(body, type=ErrorAnswer).error)
+    except msgspec.DecodeError:
+        return UnavailableError(f"the daemon answered with HTTP status {status} and no explanation")
+
+
+def _decode(body: bytes, answer: type[A]) -> A:
+    try:
+        return msgspec.json.decode(body, type=answer)
+    except msgspec.DecodeError as error:
+        raise UnavailableError(
+            f"the daemon's answer is not what this program expects: {error}",
+            hint="client and daemon may be of different versions: compare `boat version`",
+        ) from error
