@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+import msgspec
 
 A = TypeVar("A")
 
 
-@dataclass(frozen=True, slots=True)
-class Call(Generic[A]):
+class Call(msgspec.Struct, Generic[A], frozen=True):
     """`path` is the route's template, below the API's prefix; `names` fill its `{NAME}`s. `body` is a document.
     The answer is one document of the type `answer`."""
 
@@ -18,17 +18,16 @@ class Call(Generic[A]):
     path: str
     answer: type[A]
     body: object | None = None
-    names: Mapping[str, str] = field(default_factory=dict)
-    query: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] = {}
+    query: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class StreamCall(Generic[A]):
+class StreamCall(msgspec.Struct, Generic[A], frozen=True):
     """As `Call`, but the answer is a stream of events that ends with an `answer`."""
 
     method: str
     path: str
     answer: type[A]
     body: object | None = None
-    names: Mapping[str, str] = field(default_factory=dict)
-    query: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] = {}
+    query: Mapping[str, str] = {}
