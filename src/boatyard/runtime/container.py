@@ -12,6 +12,10 @@ from pathlib import Path
 from typing import Protocol
 
 
+DEFAULT_SHM_SIZE = 64 << 20
+"""Bytes of /dev/shm."""
+
+
 class Network(Enum):
     DEFAULT = "default"
     """What the configuration says: a sandbox behind a bridge where the host can do that, else the host's."""
@@ -101,7 +105,7 @@ class ContainerSpec:
     """(name, address) pairs for /etc/hosts."""
     insecure: bool = False
     """All capabilities this daemon has, no seccomp, no masked paths, host devices."""
-    shm_size: int = 64 << 20
+    shm_size: int = DEFAULT_SHM_SIZE
     ulimits: tuple[Limit, ...] = ()
     resources: Resources = Resources()
     cgroup_parent: str = ""
