@@ -58,7 +58,7 @@ class ImageDocuments:
         return config_platform(self.config)
 
 
-def decode_manifest(data: bytes) -> Manifest:
+def parse_manifest(data: bytes) -> Manifest:
     """Raises InvalidError; UnsupportedError for Docker's schema 1."""
     _check_shape(data, "manifest", forbidden="manifests")
     manifest = _decode(data, Manifest, "manifest")
@@ -68,7 +68,7 @@ def decode_manifest(data: bytes) -> Manifest:
     return manifest
 
 
-def decode_index(data: bytes) -> Index:
+def parse_index(data: bytes) -> Index:
     """Raises InvalidError."""
     _check_shape(data, "index", forbidden="layers")
     index = _decode(data, Index, "index")
@@ -78,7 +78,7 @@ def decode_index(data: bytes) -> Index:
     return index
 
 
-def decode_config(data: bytes) -> ImageConfig:
+def parse_config(data: bytes) -> ImageConfig:
     """Raises InvalidError."""
     config = _decode(data, ImageConfig, "image config")
     for diff_id in config.rootfs.diff_ids:
@@ -87,14 +87,19 @@ def decode_config(data: bytes) -> ImageConfig:
     return config
 
 
+def read_bytes(provider: Provider, descriptor: Descriptor) -> bytes:
+    """The document as it was fetched, verified."""
+    return read_blob(provider, descriptor, limit=LARGEST)
+
+
 def read_index(provider: Provider, descriptor: Descriptor) -> Index:
-    return _read(provider, descriptor, decode_index)
+    return _read(provider, descriptor, parse_index)
 
 
 def read_manifest(provider: Provider, descriptor: Descriptor, platform: Platform | None = None) -> Manifest:
     """The manifest that `descriptor` names, or the best one for `platform` (the host's) of the index it names."""
-    manifest = resolve(provider, descriptor, platform)
-    return _read(provider, manifest, decode_manifest)
+    manifest = resolve_platform(provider, descriptor, platform)
+    return _read(provider, manifest, parse_manifest)
 
 
 def read_config(provider: Provider, manifest: Manifest) -> ImageConfig:
@@ -103,13 +108,13 @@ def read_config(provider: Provider, manifest: Manifest) -> ImageConfig:
         raise UnsupportedError(
             f"this is not an image but an artifact of type {manifest.artifact_type or manifest.config.media_type!r}"
         )
-    return _read(provider, manifest.config, decode_config)
+    return _read(provider, manifest.config, parse_config)
 
 
 def read_image(provider: Provider, descriptor: Descriptor, platform: Platform | None = None) -> ImageDocuments:
     """Manifest and config for `platform` (the host's). A single manifest is taken whatever it is for."""
-    chosen = resolve(provider, descriptor, platform)
-    manifest = _read(provider, chosen, decode_manifest)
+    chosen = resolve_platform(provider, descriptor, platform)
+    manifest = _read(provider, chosen, parse_manifest)
     config = read_config(provider, manifest)
     if len(config.rootfs.diff_ids) != len(manifest.layers):
         raise InvalidError(
@@ -119,7 +124,7 @@ def read_image(provider: Provider, descriptor: Descriptor, platform: Platform | 
     return ImageDocuments(chosen, manifest, config)
 
 
-def resolve(provider: Provider, descriptor: Descriptor, platform: Platform | None = None) -> Descriptor:
+def resolve_platform(provider: Provider, descriptor: Descriptor, platform: Platform | None = None) -> Descriptor:
     """The descriptor of the manifest that serves `platform` (the host's); that of a manifest is returned as it is."""
     if descriptor.media_type in spec.MANIFESTS:
         return descriptor
@@ -227,10 +232,10 @@ def write_document(
     return write(ingester, spec.encode(document), media_type, platform=platform)
 
 
-def _read(provider: Provider, descriptor: Descriptor, decode: Callable[[bytes], _Document]) -> _Document:
-    data = read_blob(provider, descriptor, limit=LARGEST)
+def _read(provider: Provider, descriptor: Descriptor, parse: Callable[[bytes], _Document]) -> _Document:
+    data = read_bytes(provider, descriptor)
     try:
-        return decode(data)
+        return parse(data)
     except (InvalidError, UnsupportedError) as error:
         raise type(error)(f"{descriptor.digest}: {error.message}", hint=error.hint) from error
 

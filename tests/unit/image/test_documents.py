@@ -49,8 +49,8 @@ def test_an_image_is_read_whole(store: MemoryStore) -> None:
 def test_the_platform_that_was_asked_for_is_chosen(store: MemoryStore) -> None:
     amd, arm = make_image(store), make_image(store, platform=ARM64)
     index = make_index(store, [make_attestation(store, amd.digest), arm, amd])
-    assert documents.resolve(store, index, AMD64).digest == amd.digest
-    assert documents.resolve(store, index, ARM64).digest == arm.digest
+    assert documents.resolve_platform(store, index, AMD64).digest == amd.digest
+    assert documents.resolve_platform(store, index, ARM64).digest == arm.digest
     assert documents.read_image(store, index, ARM64).platform == ARM64
     assert documents.read_manifest(store, index, AMD64) == documents.read_manifest(store, amd)
 
@@ -58,38 +58,38 @@ def test_the_platform_that_was_asked_for_is_chosen(store: MemoryStore) -> None:
 def test_the_hosts_platform_is_the_default(store: MemoryStore) -> None:
     mine = make_image(store, platform=platform.host_platform())
     other = make_image(store, platform=Platform(os="plan9", architecture="mips"))
-    assert documents.resolve(store, make_index(store, [other, mine])).digest == mine.digest
+    assert documents.resolve_platform(store, make_index(store, [other, mine])).digest == mine.digest
 
 
 def test_variants_fall_back_to_older_ones(store: MemoryStore) -> None:
     v6 = make_image(store, platform=Platform(os="linux", architecture="arm", variant="v6"))
     v7 = make_image(store, platform=Platform(os="linux", architecture="arm", variant="v7"))
     index = make_index(store, [v7, v6])
-    assert documents.resolve(store, index, platform.parse("linux/arm/v8")).digest == v7.digest
-    assert documents.resolve(store, index, platform.parse("linux/arm/v6")).digest == v6.digest
+    assert documents.resolve_platform(store, index, platform.parse("linux/arm/v8")).digest == v7.digest
+    assert documents.resolve_platform(store, index, platform.parse("linux/arm/v6")).digest == v6.digest
 
 
 def test_an_image_without_the_platform_says_what_it_has(store: MemoryStore) -> None:
     index = make_index(store, [make_image(store), make_image(store, platform=ARM64)])
     with pytest.raises(NotFoundError, match=r"no variant for linux/s390x; it has linux/amd64, linux/arm64"):
-        documents.resolve(store, index, platform.parse("linux/s390x"))
+        documents.resolve_platform(store, index, platform.parse("linux/s390x"))
 
 
 def test_platforms_missing_in_an_index_come_from_the_configs(store: MemoryStore) -> None:
     entries = [msgspec.structs.replace(make_image(store, platform=each), platform=None) for each in (ARM64, AMD64)]
     index = make_index(store, entries)
-    assert documents.resolve(store, index, AMD64).digest == entries[1].digest
+    assert documents.resolve_platform(store, index, AMD64).digest == entries[1].digest
     assert [entry.platform for entry in documents.image_manifests(store, index)] == [ARM64, AMD64]
 
 
 def test_indexes_in_indexes_are_followed(store: MemoryStore) -> None:
     image = make_image(store)
     index = make_index(store, [make_index(store, [make_index(store, [image])])])
-    assert documents.resolve(store, index, AMD64).digest == image.digest
+    assert documents.resolve_platform(store, index, AMD64).digest == image.digest
     for _ in range(10):
         index = make_index(store, [index])
     with pytest.raises(InvalidError, match="deep"):
-        documents.resolve(store, index, AMD64)
+        documents.resolve_platform(store, index, AMD64)
 
 
 def test_an_index_that_repeats_itself_is_read_once(store: MemoryStore) -> None:
@@ -110,13 +110,13 @@ def test_go_writes_null_for_empty(store: MemoryStore) -> None:
         "history": None,
         "docker_version": "20.10",
     }
-    assert documents.decode_config(json.dumps(config).encode()) == ImageConfig(architecture="amd64", os="linux")
-    assert documents.decode_manifest(json.dumps(manifest_json(layers=None, manifests=None) | {"layers": []}).encode())
+    assert documents.parse_config(json.dumps(config).encode()) == ImageConfig(architecture="amd64", os="linux")
+    assert documents.parse_manifest(json.dumps(manifest_json(layers=None, manifests=None) | {"layers": []}).encode())
 
 
 def test_unknown_fields_are_tolerated() -> None:
     data = json.dumps(manifest_json(extra={"a": [1, None]})).encode()
-    assert isinstance(documents.decode_manifest(data), Manifest)
+    assert isinstance(documents.parse_manifest(data), Manifest)
 
 
 @pytest.mark.parametrize(
@@ -142,22 +142,22 @@ def test_unknown_fields_are_tolerated() -> None:
 def test_manifests_that_cannot_be_right_are_refused(document: object, says: str) -> None:
     data = document if isinstance(document, bytes) else json.dumps(document).encode()
     with pytest.raises(InvalidError, match=says):
-        documents.decode_manifest(data)
+        documents.parse_manifest(data)
 
 
 def test_a_config_with_a_bad_diff_id_is_refused() -> None:
     with pytest.raises(InvalidError, match="not a diff ID"):
-        documents.decode_config(b'{"os":"linux","architecture":"arm","rootfs":{"type":"layers","diff_ids":["../x"]}}')
+        documents.parse_config(b'{"os":"linux","architecture":"arm","rootfs":{"type":"layers","diff_ids":["../x"]}}')
 
 
 def test_an_index_with_layers_is_refused() -> None:
     with pytest.raises(InvalidError, match="taken for something else"):
-        documents.decode_index(b'{"schemaVersion":2,"manifests":[],"layers":[]}')
+        documents.parse_index(b'{"schemaVersion":2,"manifests":[],"layers":[]}')
 
 
 def test_schema_1_is_named_as_such() -> None:
     with pytest.raises(UnsupportedError, match="schema 1"):
-        documents.decode_manifest(b'{"schemaVersion":1,"fsLayers":[{"blobSum":"x"}]}')
+        documents.parse_manifest(b'{"schemaVersion":1,"fsLayers":[{"blobSum":"x"}]}')
 
 
 def test_errors_name_the_document(store: MemoryStore) -> None:
@@ -172,7 +172,7 @@ def test_an_artifact_is_not_an_image(store: MemoryStore) -> None:
     with pytest.raises(UnsupportedError, match="artifact of type 'application/x-sbom'"):
         documents.read_image(store, descriptor)
     with pytest.raises(UnsupportedError, match="neither a manifest nor an index"):
-        documents.resolve(store, stored(store, b"x", "text/plain"))
+        documents.resolve_platform(store, stored(store, b"x", "text/plain"))
 
 
 def test_layers_and_diff_ids_must_agree_in_number(store: MemoryStore) -> None:
@@ -236,7 +236,7 @@ FIELDS = st.sampled_from(
 )
 def test_any_json_is_a_document_or_refused(value: object) -> None:
     data = json.dumps(value).encode()
-    for decode in (documents.decode_manifest, documents.decode_index, documents.decode_config):
+    for decode in (documents.parse_manifest, documents.parse_index, documents.parse_config):
         try:
             decode(data)
         except (InvalidError, IntegrityError, UnsupportedError) as error:
@@ -258,7 +258,7 @@ def test_a_document_with_any_one_field_replaced_is_read_or_refused(data: st.Data
         place[key] = data.draw(JSON)
         break
     try:
-        documents.decode_manifest(json.dumps(document).encode())
+        documents.parse_manifest(json.dumps(document).encode())
     except (InvalidError, IntegrityError):
         pass
 
@@ -266,6 +266,6 @@ def test_a_document_with_any_one_field_replaced_is_read_or_refused(data: st.Data
 @settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_refused(data: bytes) -> None:
-    for decode in (documents.decode_manifest, documents.decode_index, documents.decode_config):
+    for decode in (documents.parse_manifest, documents.parse_index, documents.parse_config):
         with pytest.raises(InvalidError):
             decode(data)
