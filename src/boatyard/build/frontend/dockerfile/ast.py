@@ -5,9 +5,16 @@ Knows lines and text. Knows nothing of what an instruction means.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from boatyard.errors import DockerfileError, SourceExcerpt
+
+BLANKS = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
+"""What Unicode calls white space; `str.isspace` has the ASCII separators 0x1c to 0x1f too, which the language
+hasn't."""
+
+_LEADING_TABS = re.compile(r"^\t+", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -19,6 +26,19 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """A file that is being read. `text` is what excerpts show: bytes that aren't UTF-8 are replaced."""
+
+    filename: str
+    text: str
+
+    def error(self, message: str, range: Range, *, hint: str | None = None) -> DockerfileError:
+        """The error for a place in this file. It is returned, not raised."""
+        excerpt = SourceExcerpt(self.filename, self.text, range.start, range.end)
+        return DockerfileError(message, hint=hint, source=excerpt)
+
+
+@dataclass(frozen=True, slots=True)
 class Heredoc:
     """`<<NAME` and the lines up to `NAME`.
 
@@ -27,18 +47,14 @@ class Heredoc:
     when there is none."""
 
     name: str
-    content: str
+    content: str = ""
     expand: bool = True
     chomp: bool = False
     descriptor: int = 0
-    raw: str = ""
-    """The terminator as it was written, with quotes: `'EOF'`."""
 
     def chomped(self) -> str:
         """The content as a file gets it: without leading tabs when `<<-` asked for that."""
-        if not self.chomp:
-            return self.content
-        return "".join(line.lstrip("\t") for line in self.content.splitlines(keepends=True))
+        return _LEADING_TABS.sub("", self.content) if self.chomp else self.content
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +62,8 @@ class Node:
     """One instruction as text.
 
     `text` is the logical line: continuations joined, comments within it dropped, heredoc bodies not included.
-    `keyword` is as it was written. `flags` are the `--words` after the keyword, `rest` what follows them. `comments`
-    are the comment lines right above, without `#`."""
+    `keyword` is as it was written. `flags` are the `--words` after the keyword, `rest` what follows them.
+    `comments` are the comment lines right above, without `#`."""
 
     keyword: str
     flags: tuple[str, ...]
@@ -60,11 +76,3 @@ class Node:
     @property
     def name(self) -> str:
         return self.keyword.upper()
-
-
-def source_error(
-    message: str, *, filename: str, text: str, range: Range | None, hint: str | None = None
-) -> DockerfileError:
-    """The error for a place in a file. It is returned, not raised."""
-    excerpt = SourceExcerpt(filename, text, range.start, range.end) if range else None
-    return DockerfileError(message, hint=hint, source=excerpt)

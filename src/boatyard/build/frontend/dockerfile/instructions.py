@@ -99,6 +99,7 @@ class Stage:
     range: Range
     comment: str = ""
     """The description in a `# name description` comment above FROM."""
+    comments: tuple[str, ...] = ()
     as_keyword: str = ""
     """AS, as it was written."""
 
@@ -306,7 +307,7 @@ class Label(Instruction):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expose(Instruction):
-    """`ports` in sorted order, as written: `ports.parse_ports` reads them after expansion."""
+    """`ports` in sorted order, as written: `ports.parse_port` reads them after expansion."""
 
     ports: tuple[str, ...]
 
