@@ -1,0 +1,46 @@
+"""The shapes of ASGI 3, and the two extensions of this server.
+
+`hijack(scope)` takes the connection out of HTTP's hands; `peer(scope)` says who sent the request. Specification: ASGI
+HTTP message format 2.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, Protocol, cast
+
+from boatyard.wire.peer import Peer
+from boatyard.wire.rawstream import RawStream
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+HeaderList = Iterable[tuple[bytes, bytes]]
+
+HIJACK = "boatyard.hijack"
+PEER = "boatyard.peer"
+
+
+class ClientGoneError(ConnectionResetError):
+    """The client of a request went away before it was answered. Raised into the application, handled by the server."""
+
+
+class Hijack(Protocol):
+    def __call__(self, status: int, reason: str, headers: HeaderList) -> RawStream: ...
+
+
+def hijack(
+    scope: Scope, *, status: int = 101, reason: str = "Switching Protocols", headers: HeaderList = ()
+) -> RawStream:
+    """Answer with this head, exactly as given, and take the connection over for raw bytes.
+
+    The request's body must have been read to its end, and no answer begun. Afterwards the application sends nothing
+    more through ASGI; when it returns, the connection stays open until the stream is closed."""
+    return cast(Hijack, scope["extensions"][HIJACK]["take"])(status, reason, headers)
+
+
+def peer(scope: Scope) -> Peer | None:
+    """None when the request did not come over a unix socket."""
+    return cast("Peer | None", scope["extensions"][PEER]["peer"])

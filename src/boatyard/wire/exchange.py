@@ -1,0 +1,191 @@
+"""One request and its answer, as ASGI's scope, receive and send."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from functools import lru_cache
+from time import gmtime, time
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+import h11
+
+from boatyard.wire.asgi import HIJACK, PEER, ClientGoneError, HeaderList, Message, Scope
+from boatyard.wire.rawstream import RawStream
+
+if TYPE_CHECKING:
+    from boatyard.wire.http1 import Http1Connection
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+class Exchange:
+    """Made by its connection, which feeds it; the application talks to it through `receive` and `send`."""
+
+    def __init__(self, connection: Http1Connection, request: h11.Request) -> None:
+        self._connection = connection
+        self._pieces: deque[bytes] = deque()
+        self._buffered = 0
+        self._complete = False
+        self._end_given = False
+        self._gone = False
+        self._news: asyncio.Future[None] | None = None
+        self._writable: asyncio.Future[None] | None = None
+        self._head: h11.Response | None = None
+        self._is_head = request.method == b"HEAD"
+        self.started = False
+        self.finished = False
+        self.hijacked = False
+        self.scope = self._scope(request)
+
+    def _scope(self, request: h11.Request) -> Scope:
+        raw_path, _, query = request.target.partition(b"?")
+        if raw_path[:7].lower() == b"http://":  # absolute-form, which servers must accept (RFC 9112, 3.2.2)
+            raw_path = b"/" + raw_path[7:].partition(b"/")[2]
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "http_version": request.http_version.decode("ascii"),
+            "method": request.method.decode("ascii"),
+            "scheme": "http",
+            "path": unquote(raw_path.decode("latin-1")),
+            "raw_path": raw_path,
+            "query_string": query,
+            "root_path": "",
+            "headers": list(request.headers),
+            "client": _address(self._connection.transport.get_extra_info("peername")),
+            "server": _address(self._connection.transport.get_extra_info("sockname")),
+            "state": {},
+            "extensions": {HIJACK: {"take": self._hijack}, PEER: {"peer": self._connection.peer}},
+        }
+
+    # What the connection calls
+
+    def feed(self, data: bytes) -> int:
+        """How many bytes wait for the application."""
+        self._pieces.append(data)
+        self._buffered += len(data)
+        _wake(self._news)
+        return self._buffered
+
+    def feed_end(self) -> None:
+        self._complete = True
+        _wake(self._news)
+
+    def disconnect(self) -> None:
+        self._gone = True
+        _wake(self._news)
+        _wake(self._writable)
+
+    def pause_writing(self) -> None:
+        if self._writable is None:
+            self._writable = asyncio.get_running_loop().create_future()
+
+    def resume_writing(self) -> None:
+        _wake(self._writable)
+        self._writable = None
+
+    def fail(self) -> None:
+        """Answer for an application that didn't; where it began to, nothing can be saved."""
+        if self.started or self._gone:
+            return
+        body = b"internal error; the daemon's log has the details\n"
+        headers = [("content-type", "text/plain; charset=utf-8"), ("content-length", str(len(body)))]
+        self._head = h11.Response(status_code=500, headers=headers)
+        self._send_body(body, more=False)
+
+    # What the application calls
+
+    async def receive(self) -> Message:
+        while not self._gone:
+            if self._pieces:
+                body = b"".join(self._pieces)
+                self._pieces.clear()
+                self._buffered = 0
+                self._end_given = self._complete
+                self._connection.resume_reading()
+                return {"type": "http.request", "body": body, "more_body": not self._complete}
+            if self._complete and not self._end_given:
+                self._end_given = True
+                return {"type": "http.request", "body": b"", "more_body": False}
+            if not self._complete:
+                self._connection.want_body()
+            self._news = asyncio.get_running_loop().create_future()
+            try:
+                await self._news
+            finally:
+                self._news = None
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        """ClientGoneError when the client has gone."""
+        if self._gone:
+            raise ClientGoneError("the client has gone")
+        if self.hijacked or self.finished:
+            raise RuntimeError("the answer has ended already")
+        kind = message["type"]
+        if kind == "http.response.start":
+            # Sent with the first piece of the body: one segment, not two.
+            headers = list(message.get("headers", ()))
+            if not any(name.lower() == b"date" for name, _ in headers):
+                headers.append((b"date", _date(int(time()))))
+            self._head = h11.Response(status_code=message["status"], headers=headers)
+            return
+        if kind != "http.response.body" or (self._head is None and not self.started):
+            raise RuntimeError(f"unexpected ASGI message {kind!r}")
+        self._send_body(message.get("body", b""), more=message.get("more_body", False))
+        if self._writable is not None:
+            await asyncio.shield(self._writable)
+            if self._gone:
+                raise ClientGoneError("the client has gone")
+
+    def _send_body(self, body: bytes, *, more: bool) -> None:
+        send = self._connection.h11.send
+        pieces = []
+        if self._head is not None:
+            pieces.append(send(self._head) or b"")
+            self._head = None
+            self.started = True
+        if body and not self._is_head:
+            pieces.append(send(h11.Data(data=body)) or b"")
+        if not more:
+            pieces.append(send(h11.EndOfMessage()) or b"")
+            self.finished = True
+        self._connection.write(b"".join(pieces))
+
+    def _hijack(self, status: int, reason: str, headers: HeaderList) -> RawStream:
+        if self.started or self._head is not None or self.hijacked:
+            raise RuntimeError("the answer has begun already")
+        if not self._complete:
+            raise RuntimeError("the request's body must be read before the connection can be taken over")
+        if self._gone:
+            raise ClientGoneError("the client has gone")
+        self.hijacked = True
+        transport, initial = self._connection.release()
+        # By hand: h11 would add a Transfer-Encoding to a 200, and Docker's clients want a bare stream after it.
+        head = b"".join(b"%s: %s\r\n" % header for header in headers)
+        transport.write(b"HTTP/1.1 %d %s\r\n%s\r\n" % (status, reason.encode("latin-1"), head))
+        return RawStream(transport, initial, self._connection.released_connection_lost)
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> bytes:
+    """RFC 9110, 5.6.7. strftime's names would follow the locale."""
+    then = gmtime(second)
+    day, month = _DAYS[then.tm_wday], _MONTHS[then.tm_mon - 1]
+    clock = f"{then.tm_hour:02}:{then.tm_min:02}:{then.tm_sec:02}"
+    return f"{day}, {then.tm_mday:02} {month} {then.tm_year} {clock} GMT".encode("ascii")
+
+
+def _address(name: object) -> tuple[str, int | None] | None:
+    """asyncio's socket name as ASGI's: a unix socket has a path and no port."""
+    if isinstance(name, tuple) and len(name) >= 2:
+        return str(name[0]), int(name[1])
+    return (name, None) if isinstance(name, str) and name else None
+
+
+def _wake(future: asyncio.Future[None] | None) -> None:
+    if future is not None and not future.done():
+        future.set_result(None)

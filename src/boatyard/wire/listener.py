@@ -1,0 +1,151 @@
+"""A listening socket that speaks HTTP/1.1 and HTTP/2, told apart by a connection's first bytes.
+
+An HTTP/2 client starts with a fixed preface (RFC 9113, 3.4) that no HTTP/1.1 request can start with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from typing import Protocol, cast
+
+from boatyard.wire.adopted import Adopted
+from boatyard.wire.asgi import Application
+from boatyard.wire.http1 import Http1Connection
+from boatyard.wire.http2_refusal import Http2Refusal
+from boatyard.wire.limits import Limits
+
+log = logging.getLogger(__name__)
+
+HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+
+class Connection(Protocol):
+    """What the server must know of a connection it handed to a protocol."""
+
+    @property
+    def busy(self) -> bool: ...
+    def close_when_idle(self) -> None: ...
+    def abort(self) -> None: ...
+
+
+class Server:
+    """Serves one application on any number of listening sockets. Made and stopped on the event loop."""
+
+    def __init__(
+        self,
+        application: Application,
+        *,
+        limits: Limits | None = None,
+        http2: Callable[[], asyncio.Protocol] = Http2Refusal,
+    ) -> None:
+        self.application = application
+        self.limits = limits or Limits()
+        self.http2 = http2
+        self.connections: set[Connection] = set()
+        self._listeners: list[asyncio.AbstractServer] = []
+        self._emptied: asyncio.Event = asyncio.Event()
+        self.stopping = False
+
+    async def listen(self, sock: socket.socket) -> None:
+        """Take over a socket that is bound. Returns when connections are accepted."""
+        loop = asyncio.get_running_loop()
+        if sock.family == socket.AF_UNIX:
+            listener: asyncio.AbstractServer = await loop.create_unix_server(
+                lambda: Doorway(self), sock=sock, backlog=512
+            )
+        else:
+            listener = await loop.create_server(lambda: Doorway(self), sock=sock, backlog=512)
+        self._listeners.append(listener)
+
+    async def stop(self, grace: float) -> None:
+        """Accept no more, let what runs be answered for `grace` seconds, then cut it off."""
+        self.stopping = True
+        for listener in self._listeners:
+            listener.close()
+        for connection in list(self.connections):
+            connection.close_when_idle()
+        try:
+            async with asyncio.timeout(grace):
+                await self._until_empty()
+        except TimeoutError:
+            log.warning("cutting off %d connections that did not end in %g seconds", len(self.connections), grace)
+            for connection in list(self.connections):
+                connection.abort()
+            await self._until_empty()
+
+    async def _until_empty(self) -> None:
+        while self.connections:
+            self._emptied.clear()
+            await self._emptied.wait()
+
+    def opened(self, connection: Connection) -> None:
+        self.connections.add(connection)
+
+    def closed(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        if not self.connections:
+            self._emptied.set()
+
+
+class Doorway(asyncio.Protocol):
+    """A connection until its first bytes say which protocol it speaks."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._seen = b""
+        self._transport = cast(asyncio.Transport, None)
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        if len(self._server.connections) >= self._server.limits.connections:
+            self._transport.write(
+                b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-type: text/plain\r\n"
+                b"content-length: 21\r\n\r\ntoo many connections\n"
+            )
+            self._transport.close()
+            return
+        self._server.opened(self)
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._server.limits.idle_timeout, self._transport.abort)
+
+    def data_received(self, data: bytes) -> None:
+        if self._transport.is_closing():
+            return
+        self._seen += data
+        if HTTP2_PREFACE.startswith(self._seen) and len(self._seen) < len(HTTP2_PREFACE):
+            return
+        self._stop_timer()
+        server = self._server
+        protocol: Adopted | Http1Connection
+        if self._seen.startswith(HTTP2_PREFACE):
+            protocol = Adopted(server.http2(), self._transport, server.closed)
+        else:
+            protocol = Http1Connection(server.application, server.limits, server.closed)
+        self._server.opened(protocol)
+        self._server.closed(self)
+        self._transport.set_protocol(protocol)
+        protocol.connection_made(self._transport)
+        protocol.data_received(self._seen)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        self._server.closed(self)
+
+    @property
+    def busy(self) -> bool:
+        return False
+
+    def close_when_idle(self) -> None:
+        self._transport.close()
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
