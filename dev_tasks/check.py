@@ -24,7 +24,10 @@ def main(arguments: Sequence[str]) -> int:
     """With names (`format lint types layers protobuf docs`), only those checks."""
     unknown = set(arguments) - {name for name, _ in CHECKS}
     if unknown:
-        print(f"no check {', '.join(sorted(unknown))}; there are: {', '.join(name for name, _ in CHECKS)}", file=sys.stderr)
+        print(
+            f"no check {', '.join(sorted(unknown))}; there are: {', '.join(name for name, _ in CHECKS)}",
+            file=sys.stderr,
+        )
         return 2
     failed = []
     for name, command in CHECKS:

@@ -1,0 +1,1 @@
+"""The builders that are measured, behind one protocol."""

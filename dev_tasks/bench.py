@@ -1,0 +1,66 @@
+"""`./dev bench SUITE`: run a benchmark suite against other builders, in one run on this machine.
+
+Figures are comparable only within a run: machines differ, and so do quiet and busy hours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench import build, report
+from bench.measure import Row
+from bench.tools.boat import Boat
+from bench.tools.buildah import Buildah
+from bench.tools.builder import Builder
+from bench.tools.docker import Docker
+
+PACKAGES = {"docker": "docker.io", "buildah": "buildah"}
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
+    parser.add_argument("suite", choices=["build"])
+    parser.add_argument("--tools", default="docker,buildah,boat", help="which builders, in this order")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--only", default="", help="letters of workloads, such as a,c")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to FILE too")
+    parser.add_argument("--scratch", type=Path, help="a directory for contexts and daemons' roots (kept)")
+    options = parser.parse_args(arguments)
+    tools = options.tools.split(",")
+    _install(tools)
+    scratch = options.scratch or Path(tempfile.mkdtemp(prefix="boat-bench-", dir="/var/tmp"))
+    scratch.mkdir(parents=True, exist_ok=True)
+    rows: list[Row] = []
+    try:
+        for tool in tools:
+            builder: Builder = {"boat": Boat, "docker": Docker, "buildah": Buildah}[tool](scratch / f"{tool}-root")
+            rows += build.run(builder, scratch, options.runs, [name for name in options.only.split(",") if name])
+    finally:
+        if not options.scratch:
+            shutil.rmtree(scratch, ignore_errors=True)
+    rows = report.with_ratios(rows, "docker")
+    print(report.table(rows))
+    if options.json:
+        report.write_json(rows, options.json)
+    return 0
+
+
+def _install(tools: Sequence[str]) -> None:
+    wanted = [
+        PACKAGES[tool]
+        for tool, there in (("docker", Docker.installed()), ("buildah", Buildah.installed()))
+        if tool in tools and not there
+    ]
+    if wanted:
+        print(f"== installing Debian packages: {' '.join(wanted)}", file=sys.stderr)
+        subprocess.run(
+            ["apt-get", "install", "-qq", "-y", "--no-install-recommends", *wanted],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
