@@ -14,6 +14,8 @@ BLANKS = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) 
 """What Unicode calls white space; `str.isspace` has the ASCII separators 0x1c to 0x1f too, which the language
 hasn't."""
 
+_LONGEST_MESSAGE = 400
+"""A message may quote a word of the file, and a word may be long."""
 _LEADING_TABS = re.compile(r"^\t+", re.MULTILINE)
 
 
@@ -34,6 +36,8 @@ class Source:
 
     def error(self, message: str, range: Range, *, hint: str | None = None) -> DockerfileError:
         """The error for a place in this file. It is returned, not raised."""
+        if len(message) > _LONGEST_MESSAGE:
+            message = message[: _LONGEST_MESSAGE - 3] + "..."
         excerpt = SourceExcerpt(self.filename, self.text, range.start, range.end)
         return DockerfileError(message, hint=hint, source=excerpt)
 
