@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
-class CommandFailed(Exception):
+class CommandError(Exception):
     """A measured command ended with an error: its output is in the message."""
 
 
@@ -21,7 +21,7 @@ def timed(command: Sequence[str], *, environment: Mapping[str, str] | None = Non
     seconds = time.perf_counter() - started
     if result.returncode:
         tail = (result.stdout + result.stderr).decode("utf-8", "replace")[-3000:]
-        raise CommandFailed(f"{' '.join(command)} exited {result.returncode}:\n{tail}")
+        raise CommandError(f"{' '.join(command)} exited {result.returncode}:\n{tail}")
     return seconds
 
 

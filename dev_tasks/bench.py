@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench import build, report
@@ -20,6 +20,7 @@ from bench.tools.buildah import Buildah
 from bench.tools.builder import Builder
 from bench.tools.docker import Docker
 
+BUILDERS: dict[str, Callable[[Path], Builder]] = {"boat": Boat, "docker": Docker, "buildah": Buildah}
 PACKAGES = {"docker": "docker.io", "buildah": "buildah"}
 
 
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     rows: list[Row] = []
     try:
         for tool in tools:
-            builder: Builder = {"boat": Boat, "docker": Docker, "buildah": Buildah}[tool](scratch / f"{tool}-root")
+            builder = BUILDERS[tool](scratch / f"{tool}-root")
             rows += build.run(builder, scratch, options.runs, [name for name in options.only.split(",") if name])
     finally:
         if not options.scratch:

@@ -1,4 +1,5 @@
-"""`./dev check`: format, lint, types, layers, generated code, documentation. Everything runs, then it fails if anything did."""
+"""`./dev check`: format, lint, types, layers, generated code, documentation. Everything runs, then it fails if anything
+did."""
 
 from __future__ import annotations
 

@@ -13,7 +13,16 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str]) -> int:
     uv = shutil.which("uv") or ".cache/uv/bin/uv"
-    return subprocess.run(
-        [uv, "pip", "compile", "--quiet", "pyproject.toml", "--group", "dev", "--generate-hashes", "--no-annotate"]
-        + ["--no-header", "--python-version", "3.11", "--python", sys.executable, "-o", "requirements.lock", *arguments]
-    ).returncode
+    command = [
+        uv,
+        "pip",
+        "compile",
+        "--quiet",
+        "pyproject.toml",
+        "--group",
+        "dev",
+        "--generate-hashes",
+        "--no-annotate",
+    ]
+    command += ["--no-header", "--python-version", "3.11", "--python", sys.executable, "-o", "requirements.lock"]
+    return subprocess.run([*command, *arguments]).returncode
