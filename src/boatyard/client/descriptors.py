@@ -126,13 +126,13 @@ class DescriptorChannel:
         """The descriptors the daemon delivers for the offer `token`; the caller closes them."""
         self._socket.settimeout(timeout)
         try:
-            packet, descriptors, _, _ = socket.recv_fds(self._socket, _MAX_PACKET, MAX_DESCRIPTORS)
+            packet, descriptors, _, _ = socket.recv_fds(
+                self._socket, _MAX_PACKET, MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+            )
         except TimeoutError as error:
             raise UnavailableError(f"the daemon delivered no terminal within {timeout:g} seconds") from error
         except OSError as error:
             raise UnavailableError(f"the daemon delivered no terminal: {error.strerror}") from error
-        for descriptor in descriptors:
-            os.set_inheritable(descriptor, False)
         try:
             return self._delivered(packet, token, descriptors)
         except BaseException:

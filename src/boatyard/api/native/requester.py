@@ -1,0 +1,211 @@
+"""The requester of a native build: everything it may be asked for came as open descriptors."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import stat
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+
+from boatyard.api.native.offers import Handover, Offers
+from boatyard.build.requester import ClientDirectory, OutputTarget
+from boatyard.client.descriptors import MAX_SECRET
+from boatyard.client.documents.builds import BuildRequest, Local
+from boatyard.errors import InvalidError, NotFoundError
+from boatyard.wire.peer import Peer
+
+_PIECE = 65536
+
+
+@asynccontextmanager
+async def open_requester(request: BuildRequest, offers: Offers, peer: Peer) -> AsyncIterator[DescriptorRequester]:
+    """Claims every descriptor the request names, at once: offers don't wait for long. All are closed at the end."""
+    requester = DescriptorRequester(request, peer)
+    try:
+        for token in requester.tokens():
+            requester.add(await offers.claim(token, peer.uid))
+        requester.check()
+        yield requester
+    finally:
+        requester.close()
+
+
+class DescriptorRequester:
+    """Satisfies `build.requester.Requester`. One per build."""
+
+    def __init__(self, request: BuildRequest, peer: Peer) -> None:
+        self._request = request
+        self._peer = peer
+        self._handovers: dict[str, Handover] = {}
+        self._secrets: dict[str, asyncio.Task[bytes]] = {}
+        self._uploads_taken: set[str] = set()
+
+    def tokens(self) -> Iterable[str]:
+        request = self._request
+        named = [local.token for local in request.locals.values()]
+        named += [*request.secrets.values(), *request.ssh.values(), *request.uploads.values()]
+        named += [export.token for export in request.exports]
+        named += [option.token for option in (*request.cache_from, *request.cache_to)]
+        return dict.fromkeys(token for token in named if token)
+
+    def add(self, handover: Handover) -> None:
+        self._handovers[handover.token] = handover
+
+    def check(self) -> None:
+        """InvalidError when a descriptor is not of the kind its name wants."""
+        request = self._request
+        for name, local in request.locals.items():
+            _check_directory(self._descriptor(local.token), name, local)
+        for id, token in request.ssh.items():
+            if not stat.S_ISSOCK(os.fstat(self._descriptor(token)).st_mode):
+                raise InvalidError(f"what was given as ssh agent {id!r} is not a unix socket")
+        for id, token in request.uploads.items():
+            _check_access(self._descriptor(token), os.O_RDONLY, f"upload {id!r}")
+        for index, export in enumerate(request.exports):
+            if export.token:
+                _check_output(self._descriptor(export.token), f"output {index + 1} (type {export.type})")
+
+    def close(self) -> None:
+        for task in self._secrets.values():
+            task.cancel()
+        for handover in self._handovers.values():
+            handover.close()
+
+    @asynccontextmanager
+    async def directory(
+        self, name: str, *, include: Sequence[str] = (), exclude: Sequence[str] = (), follow: Sequence[str] = ()
+    ) -> AsyncIterator[ClientDirectory]:
+        """The patterns are of no use here: the reader sees the whole directory, and nothing is sent."""
+        local = self._request.locals.get(name)
+        if local is None:
+            raise NotFoundError(f"the client offers no local directory called {name!r}", hint=_offered(self._request))
+        descriptor = os.dup(self._descriptor(local.token))
+        try:
+            yield ClientDirectory(descriptor, f"{self._peer.uid}:{local.identity}")
+        finally:
+            os.close(descriptor)
+
+    async def secret(self, id: str) -> bytes | None:
+        """Read once, since a pipe gives its bytes once. InvalidError when larger than 500 KiB."""
+        token = self._request.secrets.get(id)
+        if token is None:
+            return None
+        if id not in self._secrets:
+            self._secrets[id] = asyncio.ensure_future(_read_secret(self._descriptor(token), id))
+        return await asyncio.shield(self._secrets[id])
+
+    async def ssh_agent(self, id: str) -> str | None:
+        token = self._request.ssh.get(id)
+        # A descriptor opened with O_PATH can't be connected to, but its name in /proc can.
+        return None if token is None else f"/proc/{os.getpid()}/fd/{self._descriptor(token)}"
+
+    async def upload(self, id: str) -> int | None:
+        """The stream can be taken once: InvalidError the second time."""
+        token = self._request.uploads.get(id)
+        if token is None:
+            return None
+        if id in self._uploads_taken:
+            raise InvalidError(f"the upload {id!r} was read already: a stream can be read once")
+        self._uploads_taken.add(id)
+        return os.dup(self._descriptor(token))
+
+    async def output(self, index: int) -> OutputTarget | None:
+        exports = self._request.exports
+        if not 0 <= index < len(exports) or not exports[index].token:
+            return None
+        descriptor = self._descriptor(exports[index].token)
+        uid, gid = self._peer.uid, self._peer.gid
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            return OutputTarget(directory_fd=descriptor, uid=uid, gid=gid)
+        return OutputTarget(file_fd=descriptor, uid=uid, gid=gid)
+
+    def cache_directory(self, token: str) -> int:
+        """The directory of a `type=local` cache, which belongs to this object."""
+        descriptor = self._descriptor(token)
+        if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise InvalidError("what was given for a local cache is not a directory")
+        return descriptor
+
+    def _descriptor(self, token: str) -> int:
+        descriptors = self._handovers[token].descriptors
+        if len(descriptors) != 1:
+            raise InvalidError(f"one descriptor was expected with a token, {len(descriptors)} came")
+        return descriptors[0]
+
+
+def _check_directory(descriptor: int, name: str, local: Local) -> None:
+    """The identity keys the stat cache, so nobody may claim another directory's; and a directory that was opened for
+    reading proves that the client may list it, which O_PATH wouldn't."""
+    status = os.fstat(descriptor)
+    if not stat.S_ISDIR(status.st_mode):
+        raise InvalidError(f"what was given as the local directory {name!r} is not a directory")
+    if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_PATH:
+        raise InvalidError(f"the local directory {name!r} was not opened for reading")
+    device, _, rest = local.identity.partition(":")
+    inode, _, path = rest.partition(":")
+    if (device, inode) != (str(status.st_dev), str(status.st_ino)) or not path:
+        raise InvalidError(f"the identity of the local directory {name!r} is not that of the descriptor")
+
+
+def _check_output(descriptor: int, what: str) -> None:
+    if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        _check_access(descriptor, os.O_WRONLY, what)
+
+
+def _check_access(descriptor: int, wanted: int, what: str) -> None:
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    if flags & os.O_PATH or flags & os.O_ACCMODE not in (wanted, os.O_RDWR):
+        raise InvalidError(f"{what} was not opened for {'writing' if wanted == os.O_WRONLY else 'reading'}")
+
+
+def _offered(request: BuildRequest) -> str:
+    return f"it offers: {', '.join(sorted(request.locals))}" if request.locals else "it offers none"
+
+
+async def _read_secret(descriptor: int, id: str) -> bytes:
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        data = await asyncio.to_thread(_read_file, descriptor)
+    elif stat.S_ISFIFO(mode):
+        data = await _read_pipe(descriptor)
+    else:
+        raise InvalidError(f"the secret {id!r} is neither a file nor a pipe")
+    if len(data) > MAX_SECRET:
+        raise InvalidError(f"the secret {id!r} is larger than {MAX_SECRET // 1024} KiB")
+    return data
+
+
+def _read_file(descriptor: int) -> bytes:
+    data = bytearray()
+    while len(data) <= MAX_SECRET and (piece := os.pread(descriptor, _PIECE, len(data))):
+        data += piece
+    return bytes(data)
+
+
+async def _read_pipe(descriptor: int) -> bytes:
+    # Opened anew, because O_NONBLOCK on the client's own description would show at the client.
+    own = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    loop = asyncio.get_running_loop()
+    data = bytearray()
+    try:
+        while len(data) <= MAX_SECRET:
+            readable = loop.create_future()
+            loop.add_reader(own, _set, readable)
+            try:
+                await readable
+            finally:
+                loop.remove_reader(own)
+            piece = os.read(own, _PIECE)
+            if not piece:
+                break
+            data += piece
+    finally:
+        os.close(own)
+    return bytes(data)
+
+
+def _set(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
