@@ -1,0 +1,81 @@
+"""Which commands there are, where each lives, and what help says of it: read without importing any of them.
+
+A command's module is imported when that command is run (or its own help asked for), so that `boat build` never pays for
+`boat doctor`. A test checks that every entry exists and that its text is the one its module shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """Where a command is: `module:attribute`, or a table of sub-commands."""
+
+    target: str
+    summary: str
+    table: Mapping[str, Entry] | None = None
+    aliases: tuple[str, ...] = ()
+    section: str = ""
+
+
+def _group(summary: str, table: Mapping[str, Entry], *aliases: str, section: str = "") -> Entry:
+    return Entry("", summary, table, aliases, section)
+
+
+_IMAGE: Mapping[str, Entry] = {
+    "ls": Entry("boatyard.cli.image.listing:images", "List images", aliases=("list",)),
+    "inspect": Entry("boatyard.cli.image.inspect:inspect", "Show everything known of images"),
+    "history": Entry("boatyard.cli.image.history:history", "Show the steps an image was made by"),
+    "rm": Entry("boatyard.cli.image.change:rm", "Remove images", aliases=("remove",)),
+    "tag": Entry("boatyard.cli.image.change:tag", "Give an image another name"),
+    "save": Entry("boatyard.cli.image.archive:save", "Write images to an archive"),
+    "load": Entry("boatyard.cli.image.archive:load", "Read images from an archive"),
+    "import": Entry("boatyard.cli.image.archive:import_", "Make an image of a tar of files"),
+    "build": Entry("boatyard.cli.build.command:build", "Build an image"),
+    "prune": Entry("boatyard.cli.image.change:prune", "Remove images that nothing names"),
+}
+
+_CACHE_MOUNT: Mapping[str, Entry] = {
+    "ls": Entry("boatyard.cli.builder.cachemount:ls", "List cache mounts", aliases=("list",)),
+    "export": Entry("boatyard.cli.builder.cachemount:export", "Write a cache mount's files to a tar archive"),
+    "import": Entry("boatyard.cli.builder.cachemount:import_", "Fill a cache mount from a tar archive"),
+    "rm": Entry("boatyard.cli.builder.cachemount:rm", "Remove cache mounts", aliases=("remove",)),
+}
+
+_BUILDER: Mapping[str, Entry] = {
+    "du": Entry("boatyard.cli.builder.usage:du", "Show what the build cache takes"),
+    "prune": Entry("boatyard.cli.builder.usage:prune", "Remove build cache"),
+    "history": Entry("boatyard.cli.builder.history:history", "List past builds", aliases=("ls",)),
+    "logs": Entry("boatyard.cli.builder.history:logs", "Show the log of a build"),
+    "cancel": Entry("boatyard.cli.builder.history:cancel", "End running builds"),
+    "debug": Entry("boatyard.cli.builder.debug:debug", "Open a shell at a step of a past build"),
+    "cache-mount": _group("Manage the files of RUN --mount=type=cache", _CACHE_MOUNT),
+    "build": Entry("boatyard.cli.build.command:build", "Build an image"),
+}
+
+_DAEMON: Mapping[str, Entry] = {
+    "status": Entry("boatyard.cli.daemon:status", "Show whether boatd runs, and how it is doing"),
+    "stop": Entry("boatyard.cli.daemon:stop", "Stop boatd"),
+    "logs": Entry("boatyard.cli.daemon:logs", "Show boatd's log"),
+}
+
+COMMANDS: Mapping[str, Entry] = {
+    "build": Entry("boatyard.cli.build.command:build", "Build an image from a Dockerfile", section="Common"),
+    "run": Entry("boatyard.cli.run.command:run", "Run a command in a new container", section="Common"),
+    "images": Entry("boatyard.cli.image.listing:images", "List images", section="Common"),
+    "bootstrap": Entry("boatyard.cli.bootstrap:bootstrap", "Make a base image without a registry", section="Common"),
+    "image": _group("Manage images", _IMAGE, section="Management"),
+    "builder": _group("Manage builds and their cache", _BUILDER, section="Management"),
+    "daemon": _group("Manage boatd", _DAEMON, section="Management"),
+    "doctor": Entry("boatyard.cli.doctor:doctor", "Say what works on this host, and what is missing", section="Other"),
+    "completion": Entry("boatyard.cli.completion:completion", "Print a shell's completion script", section="Other"),
+    "version": Entry("boatyard.cli.version:version", "Show versions of boat and boatd", section="Other"),
+    "tag": Entry("boatyard.cli.image.change:tag", "Give an image another name", section="Images"),
+    "rmi": Entry("boatyard.cli.image.change:rm", "Remove images", section="Images"),
+    "history": Entry("boatyard.cli.image.history:history", "Show the steps an image was made by", section="Images"),
+    "save": Entry("boatyard.cli.image.archive:save", "Write images to an archive", section="Images"),
+    "load": Entry("boatyard.cli.image.archive:load", "Read images from an archive", section="Images"),
+    "import": Entry("boatyard.cli.image.archive:import_", "Make an image of a tar of files", section="Images"),
+}

@@ -1,0 +1,109 @@
+"""How an error is told: what a step printed last, where in the Dockerfile it stands, then what happened, why, and
+what to do.
+
+    > [2/3] RUN make:
+      | cc: error: no input files
+    Dockerfile:2
+       1 |     FROM debian
+       2 | >>> RUN make
+       3 |     COPY . /src
+    error: process "/bin/sh -c make" did not complete successfully
+      why: exit code 2
+      fix: `boat build --on-error=shell` opens a shell where it failed
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from boatyard.cli import exits
+from boatyard.cli.console import Console
+from boatyard.cli.render.lines import LogTail, harmless, one_line
+from boatyard.cli.style import Style
+from boatyard.errors import BoatyardError, BuildError, SourceExcerpt
+
+LOG_LINES = 20
+CONTEXT = 2
+"""Lines of the Dockerfile shown before and after the ones that failed."""
+EXCERPT_LINES = 24
+
+_QUOTED = re.compile(r'"[^"]*"|`[^`]*`|\'[^\']*\'|[^"`\']|["`\']')
+
+
+def tell(console: Console, error: BaseException, *, log: LogTail | None = None, step: str = "") -> int:
+    """Say what went wrong; the exit code it means."""
+    if isinstance(error, KeyboardInterrupt):
+        return exits.CANCELLED
+    code = exits.code_of(error)
+    if console.debug or code == exits.INTERNAL:
+        import traceback
+
+        console.err("".join(traceback.format_exception(error)))
+    for line in lines(error, console.err_style, log=log, step=step):
+        console.err(line + "\n")
+    if code == exits.INTERNAL:
+        console.err("  This is a bug in boat. Please report it with what is printed above.\n")
+    return code
+
+
+def lines(error: BaseException, style: Style, *, log: LogTail | None = None, step: str = "") -> Iterator[str]:
+    if log is not None and log.seen:
+        yield from _output(log, step, style)
+    if isinstance(error, BuildError) and error.source is not None:
+        yield from excerpt(error.source, style)
+    what, why = explain(error)
+    yield f"{style.bad('error:')} {harmless(what)}"
+    if why:
+        yield f"  {style.dim('why:')} {harmless(why)}"
+    if isinstance(error, BoatyardError) and error.hint:
+        yield f"  {style.dim('fix:')} {harmless(error.hint)}"
+
+
+def explain(error: BaseException) -> tuple[str, str]:
+    """What happened and why. The reason is the chain of causes, or what the message says after its first colon."""
+    what = one_line(str(error)) or type(error).__name__
+    reasons: list[str] = []
+    cause = error.__cause__
+    while cause is not None:
+        text = one_line(str(cause))
+        if text and text not in what and text not in reasons:
+            reasons.append(text)
+        cause = cause.__cause__
+    if reasons:
+        return what, ": ".join(reasons)
+    at = 0
+    for match in _QUOTED.finditer(what):
+        if match[0] == ":" and what.startswith(": ", match.start()):
+            at = match.start()
+            break
+    return (what[:at], what[at + 2 :]) if at else (what, "")
+
+
+def _output(log: LogTail, step: str, style: Style) -> Iterator[str]:
+    shown = log.last(LOG_LINES)
+    yield style.strong(f"> {one_line(step)}:" if step else "> last output:")
+    hidden = log.seen - len(shown)
+    if hidden > 0:
+        yield style.dim(
+            f"  … {hidden} earlier line{'s' if hidden != 1 else ''} not shown (`boat builder logs` has all)"
+        )
+    yield from (f"  {style.dim('|')} {harmless(line, colour=style.colour)}" for line in shown)
+
+
+def excerpt(source: SourceExcerpt, style: Style) -> Iterator[str]:
+    """The failed lines with a marker, and some around them."""
+    text = source.text.splitlines()
+    start = min(max(source.start, 1), max(len(text), 1))
+    end = min(max(source.end, start), len(text))
+    yield style.strong(f"{harmless(source.filename)}:{start}")
+    first, last = max(start - CONTEXT, 1), min(end + CONTEXT, len(text))
+    digits = max(len(str(last)), 4)
+    for number in range(first, last + 1):
+        if last - first >= EXCERPT_LINES and start + EXCERPT_LINES - 6 <= number <= end - 2:
+            if number == start + EXCERPT_LINES - 6:
+                yield f"{'…'.rjust(digits)} | {style.dim(f'… {end - 1 - number} lines …')}"
+            continue
+        marked = start <= number <= end
+        line = f"{number:>{digits}} | {'>>>' if marked else '   '} {harmless(text[number - 1])}".rstrip()
+        yield style.bad(line) if marked else line

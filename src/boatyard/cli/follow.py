@@ -1,0 +1,98 @@
+"""Follow a request's stream to its result, showing what comes: for everything that takes longer than an answer."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TypeVar
+
+from boatyard.cli.console import Console
+from boatyard.cli.render.renderer import Renderer
+from boatyard.client.descriptors import DescriptorChannel
+from boatyard.client.documents.envelope import StartedEvent, TerminalEvent
+from boatyard.client.sync import Stream
+from boatyard.errors import CancelledBuildError
+
+A = TypeVar("A")
+
+
+def follow(
+    console: Console,
+    stream: Stream[A],
+    renderer: Renderer,
+    *,
+    cancel: Callable[[], object] | None = None,
+    channel: DescriptorChannel | None = None,
+) -> A:
+    """Ctrl-C once asks for the end (`cancel`) and goes on showing until that has come; twice leaves at once. Raises
+    what the request raises; the renderer is closed then."""
+    try:
+        with stream, _suspendable(renderer):
+            try:
+                result = _shown(console, stream, renderer, channel)
+            except KeyboardInterrupt:
+                if cancel is None:
+                    raise
+                cancel()
+                result = _shown(console, stream, renderer, None)
+    except BaseException:
+        renderer.close(failed=True)
+        raise
+    renderer.close()
+    return result
+
+
+def _shown(console: Console, stream: Stream[A], renderer: Renderer, channel: DescriptorChannel | None) -> A:
+    while (events := stream.poll(renderer.interval)) is not None:
+        for event in events:
+            if isinstance(event, TerminalEvent):
+                _attach(console, event, stream, renderer, channel)
+            elif not isinstance(event, StartedEvent):
+                renderer.event(event)
+        renderer.tick()
+    return stream.result
+
+
+def _attach(
+    console: Console, event: TerminalEvent, stream: Stream[A], renderer: Renderer, channel: DescriptorChannel | None
+) -> None:
+    from boatyard.cli import terminal
+
+    if channel is None:
+        raise CancelledBuildError("a terminal came after the end was asked for")
+    (master,) = channel.receive(event.token)
+    pause(renderer)
+    if event.message:
+        console.err(f"{event.message}\n")
+    terminal.relay(master)
+    console.err("\n")
+
+
+def pause(renderer: Renderer) -> None:
+    """Leave the terminal to somebody else for a while."""
+    give_back = getattr(renderer, "pause", None)
+    if give_back is not None:
+        give_back()
+
+
+@contextmanager
+def _suspendable(renderer: Renderer) -> Iterator[None]:
+    """Ctrl-Z stops this process with the terminal in order; `fg` goes on drawing."""
+    if getattr(renderer, "pause", None) is None:
+        yield
+        return
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        pause(renderer)
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTSTP)
+        signal.signal(signal.SIGTSTP, stop)
+
+    before = signal.signal(signal.SIGTSTP, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTSTP, before)

@@ -1,0 +1,81 @@
+"""Files this command writes: whole or not at all. A file appears under its name when the build succeeded; before
+that, and for ever after a failure, what was there stays. Pipes and devices are written to directly."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from boatyard.errors import BoatyardError, DeniedError, InvalidError, StorageError
+
+
+@contextmanager
+def replacing(path: str) -> Iterator[int]:
+    """A descriptor to write to. Its file takes the place of `path` when the block ends without an error. Missing
+    parents are made."""
+    target = os.path.realpath(path)
+    if _is_special(target):
+        descriptor = _open(target, os.O_WRONLY)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+        return
+    directory, name = os.path.split(target)
+    try:
+        os.makedirs(directory, exist_ok=True)
+    except OSError as error:
+        raise _failure(directory, error) from error
+    temporary = os.path.join(directory, f".{name[:200]}.{os.urandom(6).hex()}.partial")
+    descriptor = _open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    try:
+        yield descriptor
+        _finish(descriptor, temporary, target)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def write(path: str, data: bytes) -> None:
+    with replacing(path) as descriptor:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+
+
+def _finish(descriptor: int, temporary: str, target: str) -> None:
+    try:
+        try:
+            os.fchmod(descriptor, stat.S_IMODE(os.stat(target).st_mode))
+        except FileNotFoundError:
+            pass
+        os.rename(temporary, target)
+    except OSError as error:
+        raise _failure(target, error) from error
+
+
+def _is_special(path: str) -> bool:
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    if stat.S_ISDIR(mode):
+        raise InvalidError(f"can't write {path}: it is a directory", hint="name a file in it")
+    return not stat.S_ISREG(mode)
+
+
+def _open(path: str, flags: int) -> int:
+    try:
+        return os.open(path, flags | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise _failure(path, error) from error
+
+
+def _failure(path: str, error: OSError) -> BoatyardError:
+    if isinstance(error, PermissionError):
+        return DeniedError(f"can't write {path}: permission denied")
+    return StorageError(f"can't write {path}: {error.strerror}")

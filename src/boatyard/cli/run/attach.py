@@ -1,0 +1,88 @@
+"""A process in a container joined to this command: its terminal or its three streams, its signals, its exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from boatyard.cli.console import Console
+from boatyard.client.calls.runs import signal_run
+from boatyard.client.descriptors import DescriptorChannel
+from boatyard.client.documents.envelope import StartedEvent, TerminalEvent
+from boatyard.client.documents.runs import RunResult
+from boatyard.client.sync import Client, Stream
+from boatyard.errors import BoatyardError
+from boatyard.progress import LogEvent, WarningEvent
+
+FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+
+
+def attached(console: Console, client: Client, channel: DescriptorChannel, stream: Stream[RunResult]) -> int:
+    """The process's exit code. Signals that reach this command go to the process; a third Ctrl-C leaves it to its
+    fate (leaving the stream kills it)."""
+    with stream, _Forwarder(client).installed() as forwarder:
+        while (events := stream.poll(None)) is not None:
+            for event in events:
+                if isinstance(event, StartedEvent):
+                    forwarder.started(event.id)
+                elif isinstance(event, TerminalEvent):
+                    _join(console, event, channel, stream)
+                elif isinstance(event, WarningEvent):
+                    console.err(f"{console.err_style.caution('warning:')} {event.short}\n")
+                elif isinstance(event, LogEvent):
+                    os.write(2 if event.stream == 2 else 1, event.data.encode())
+        return stream.result.exit_code
+
+
+def _join(console: Console, event: TerminalEvent, channel: DescriptorChannel, stream: Stream[RunResult]) -> None:
+    from boatyard.cli import terminal
+
+    (master,) = channel.receive(event.token)
+    if event.message:
+        console.err(f"{event.message}\n")
+    terminal.relay(master)
+
+
+class _Forwarder:
+    """Signals of this process become signals of the container's, once there is one."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._id = ""
+        self._waiting: list[int] = []
+        self._interrupts = 0
+
+    @contextmanager
+    def installed(self) -> Iterator[_Forwarder]:
+        before = {number: signal.signal(number, self._forward) for number in FORWARDED}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def started(self, id: str) -> None:
+        self._id = id
+        waiting, self._waiting = self._waiting, []
+        for number in waiting:
+            self._send(number)
+
+    def _forward(self, number: int, _: FrameType | None) -> None:
+        if number == signal.SIGINT:
+            self._interrupts += 1
+            if self._interrupts > 2 or not self._id:
+                raise KeyboardInterrupt
+        if self._id:
+            self._send(number)
+        else:
+            self._waiting.append(number)
+
+    def _send(self, number: int) -> None:
+        try:
+            self._client.call(signal_run(self._id, str(number)), timeout=2.0)
+        except BoatyardError:
+            # It has just ended, or the daemon has gone: the stream will say which.
+            pass
