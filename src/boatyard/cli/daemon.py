@@ -76,13 +76,11 @@ def stop(console: Console, when_idle: bool, timeout: float) -> None:
 def logs(console: Console, tail: int | None, follow: bool) -> None:
     """Show boatd's log."""
     path = _log(console)
-    try:
-        file = open(path, "rb")
-    except FileNotFoundError as error:
+    if not os.path.exists(path):
         raise NotFoundError(
             f"boatd has no log at {path}", hint="run as a service, it logs to the journal: journalctl -u boatd"
-        ) from error
-    with file:
+        )
+    with open(path, "rb") as file:
         data = file.read()
         console.out_bytes(data if tail is None else b"".join(data.splitlines(keepends=True)[-tail:] if tail else []))
         while follow:

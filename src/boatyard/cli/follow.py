@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import TypeVar
@@ -12,7 +12,7 @@ from typing import TypeVar
 from boatyard.cli.console import Console
 from boatyard.cli.render.renderer import Renderer
 from boatyard.client.descriptors import DescriptorChannel
-from boatyard.client.documents.envelope import StartedEvent, TerminalEvent
+from boatyard.client.documents.envelope import StartedEvent, StreamEvent, TerminalEvent
 from boatyard.client.sync import Stream
 from boatyard.errors import CancelledBuildError
 
@@ -59,16 +59,34 @@ def _shown(console: Console, stream: Stream[A], renderer: Renderer, channel: Des
 def _attach(
     console: Console, event: TerminalEvent, stream: Stream[A], renderer: Renderer, channel: DescriptorChannel | None
 ) -> None:
-    from boatyard.cli import terminal
-
     if channel is None:
         raise CancelledBuildError("a terminal came after the end was asked for")
-    (master,) = channel.receive(event.token)
     pause(renderer)
+    for later in joined(console, event, stream, channel):
+        if not isinstance(later, TerminalEvent | StartedEvent):
+            renderer.event(later)
+
+
+def joined(
+    console: Console, event: TerminalEvent, stream: Stream[A], channel: DescriptorChannel
+) -> Sequence[StreamEvent]:
+    """Join this terminal to the one that comes, until that ends. What the stream told meanwhile is returned."""
+    from boatyard.cli import terminal
+
+    (master,) = channel.receive(event.token)
     if event.message:
         console.err(f"{event.message}\n")
-    terminal.relay(master)
-    console.err("\n")
+    told: list[StreamEvent] = []
+
+    def ended() -> bool:
+        while (events := stream.poll(0)) is not None:
+            if not events:
+                return False
+            told.extend(events)
+        return True
+
+    terminal.relay(master, watch=stream.fileno(), ended=ended)
+    return told
 
 
 def pause(renderer: Renderer) -> None:

@@ -58,7 +58,7 @@ def _size_follows(terminal: int, master: int) -> Iterator[None]:
         signal.signal(signal.SIGWINCH, before)
 
 
-def relay(master: int, *, watch: int | None = None, ended: Callable[[], bool] | None = None) -> None:
+def relay(master: int, *, watch: int, ended: Callable[[], bool]) -> None:
     """Copy both ways until the other side has ended: the master reports so, or `ended()` says so after `watch` became
     readable. Closes `master`. The terminal is raw meanwhile: Ctrl-C is a key like others."""
     sys.stdout.flush()
@@ -70,12 +70,11 @@ def relay(master: int, *, watch: int | None = None, ended: Callable[[], bool] | 
         os.close(master)
 
 
-def _copy(master: int, watch: int | None, ended: Callable[[], bool] | None) -> None:
+def _copy(master: int, watch: int, ended: Callable[[], bool]) -> None:
     poller = select.poll()
     poller.register(0, select.POLLIN)
     poller.register(master, select.POLLIN)
-    if watch is not None:
-        poller.register(watch, select.POLLIN)
+    poller.register(watch, select.POLLIN)
     typed = b""
     while True:
         poller.modify(master, select.POLLIN | (select.POLLOUT if typed else 0))
@@ -89,7 +88,7 @@ def _copy(master: int, watch: int | None, ended: Callable[[], bool] | None) -> N
             typed += keys
             if not keys:  # the terminal hung up
                 return
-        if watch in ready and ended is not None and ended():
+        if watch in ready and ended():
             while select.select([master], [], [], 0)[0] and _show(master):
                 pass
             return

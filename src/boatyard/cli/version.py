@@ -21,9 +21,7 @@ from boatyard.errors import BoatyardError
 
 
 @click.command("version", context_settings=SETTINGS)
-@click.option(
-    "--format", "form", default="", metavar="TEMPLATE", help="A template, such as '{{.Client.Version}}'; or json."
-)
+@click.option("--format", "form", default="", metavar="TEMPLATE", help="Such as '{{.Client.Version}}'; or json.")
 @click.pass_obj
 def version(console: Console, form: str) -> None:
     """Show the versions of boat and of the daemon. Starts no daemon."""

@@ -61,9 +61,7 @@ def du(console: Console, filters: tuple[str, ...], verbose: bool, no_trunc: bool
 @click.command("prune", context_settings=SETTINGS, epilog=_FILTERS)
 @click.option("-a", "--all", "everything", is_flag=True, help="Internal and frontend records too.")
 @click.option("-f", "--force", is_flag=True, help="Don't ask.")
-@click.option(
-    "--filter", "filters", multiple=True, metavar="KEY=VALUE", help="Remove only what matches; until=24h too."
-)
+@click.option("--filter", "filters", multiple=True, metavar="KEY=VALUE", help="Remove only what matches; or until=24h.")
 @click.option("--keep-duration", default="", metavar="TIME", help="Keep what was used within this time, such as 48h.")
 @click.option("--reserved-space", "--keep-storage", default="", metavar="SIZE", help="Keep this much in any case.")
 @click.option("--max-used-space", default="", metavar="SIZE", help="Keep at most this much.")

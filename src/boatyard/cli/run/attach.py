@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from boatyard.cli.console import Console
+from boatyard.cli.follow import joined
 from boatyard.client.calls.runs import signal_run
 from boatyard.client.descriptors import DescriptorChannel
 from boatyard.client.documents.envelope import StartedEvent, TerminalEvent
@@ -21,29 +22,22 @@ FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signa
 
 
 def attached(console: Console, client: Client, channel: DescriptorChannel, stream: Stream[RunResult]) -> int:
-    """The process's exit code. Signals that reach this command go to the process; a third Ctrl-C leaves it to its
-    fate (leaving the stream kills it)."""
+    """The process's exit code. Signals that reach this command go to the process; a third Ctrl-C leaves it to its fate
+    (leaving the stream kills it)."""
     with stream, _Forwarder(client).installed() as forwarder:
         while (events := stream.poll(None)) is not None:
-            for event in events:
+            waiting = deque(events)
+            while waiting:
+                event = waiting.popleft()
                 if isinstance(event, StartedEvent):
                     forwarder.started(event.id)
                 elif isinstance(event, TerminalEvent):
-                    _join(console, event, channel, stream)
+                    waiting.extend(joined(console, event, stream, channel))
                 elif isinstance(event, WarningEvent):
                     console.err(f"{console.err_style.caution('warning:')} {event.short}\n")
                 elif isinstance(event, LogEvent):
-                    os.write(2 if event.stream == 2 else 1, event.data.encode())
+                    (console.err if event.stream == 2 else console.out)(event.data)
         return stream.result.exit_code
-
-
-def _join(console: Console, event: TerminalEvent, channel: DescriptorChannel, stream: Stream[RunResult]) -> None:
-    from boatyard.cli import terminal
-
-    (master,) = channel.receive(event.token)
-    if event.message:
-        console.err(f"{event.message}\n")
-    terminal.relay(master)
 
 
 class _Forwarder:
