@@ -11,7 +11,7 @@ from boatyard.build.frontend.dockerfile import shell
 from boatyard.build.frontend.dockerfile.ast import BLANKS, Heredoc
 from boatyard.errors import InvalidError
 
-_WORD = re.compile(rf"([0-9]*)<<(-?)[{BLANKS}]*([^<]+)")
+_WORD = re.compile(rf"([0-9]*)<<(-?+)[{BLANKS}]*([^<]+)")
 
 
 def parse_heredoc(word: str) -> Heredoc | None:

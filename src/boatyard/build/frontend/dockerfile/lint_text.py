@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from boatyard.build.frontend.dockerfile.ast import Node
-from boatyard.build.frontend.dockerfile.instructions import Stage
+from boatyard.build.frontend.dockerfile.ast import Node, Range
+from boatyard.build.frontend.dockerfile.instructions import Arg, Instruction, Stage
 from boatyard.build.frontend.dockerfile.lex import Lexed
 from boatyard.build.frontend.dockerfile.lint import (
     CONSISTENT_INSTRUCTION_CASING,
@@ -22,12 +22,13 @@ from boatyard.build.frontend.dockerfile.lint import (
 _RESERVED = ("context", "scratch")
 
 
-def find_in_text(lexed: Lexed, stages: Sequence[Stage]) -> tuple[Finding, ...]:
+def find_in_text(lexed: Lexed, arguments: Sequence[Arg], stages: Sequence[Stage]) -> tuple[Finding, ...]:
     """Every finding of every rule in this module."""
     return (
         *empty_continuations(lexed),
         *deprecated_maintainers(lexed.nodes),
-        *descriptions(lexed.nodes),
+        *argument_descriptions((*arguments, *(each for stage in stages for each in stage.instructions))),
+        *stage_descriptions(stages),
         *stage_name_casing(stages),
         *as_casing(stages),
         *reserved_stage_names(stages),
@@ -48,15 +49,25 @@ def deprecated_maintainers(nodes: Sequence[Node]) -> Iterator[Finding]:
             yield Finding(MAINTAINER_DEPRECATED, detail, node.range, node.comments)
 
 
-def descriptions(nodes: Sequence[Node]) -> Iterator[Finding]:
-    """The last comment line above an ARG or a named FROM begins with a name that it defines."""
-    for node in nodes:
-        names = _defined_names(node)
-        if not names or not node.comments or node.comments[-1].split(" ", 1)[0] in names:
-            continue
-        shown = names[0] if len(names) == 1 else "NAME"
-        detail = f"the comment above {node.name} is no description; one looks like: # {shown} what it is for"
-        yield Finding(INVALID_DEFINITION_DESCRIPTION, detail, node.range, node.comments)
+def argument_descriptions(instructions: Sequence[Instruction]) -> Iterator[Finding]:
+    for instruction in instructions:
+        if isinstance(instruction, Arg):
+            names = tuple(argument.key for argument in instruction.arguments)
+            yield from _description("ARG", names, instruction.range, instruction.comments)
+
+
+def stage_descriptions(stages: Sequence[Stage]) -> Iterator[Finding]:
+    for stage in stages:
+        if stage.stage_name:
+            yield from _description("FROM", (stage.stage_name,), stage.range, stage.comments)
+
+
+def _description(name: str, defined: Sequence[str], range: Range, comments: tuple[str, ...]) -> Iterator[Finding]:
+    """The comment line right above begins with something that the instruction defines."""
+    if comments and comments[-1].split(" ", 1)[0] not in defined:
+        shown = defined[0] if len(defined) == 1 else "NAME"
+        detail = f"the comment above {name} is no description; one looks like: # {shown} what it is for"
+        yield Finding(INVALID_DEFINITION_DESCRIPTION, detail, range, comments)
 
 
 def stage_name_casing(stages: Sequence[Stage]) -> Iterator[Finding]:
@@ -116,12 +127,3 @@ def instruction_casing(stages: Sequence[Stage]) -> Iterator[Finding]:
 
 def _is_one_case(word: str) -> bool:
     return word in (word.lower(), word.upper())
-
-
-def _defined_names(node: Node) -> tuple[str, ...]:
-    if node.name == "ARG":
-        return tuple(word.partition("=")[0] for word in node.rest.split())
-    if node.name == "FROM":
-        words = node.rest.split()
-        return (words[2].lower(),) if len(words) == 3 else ()
-    return ()

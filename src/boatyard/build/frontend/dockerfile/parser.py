@@ -36,7 +36,7 @@ def parse(data: bytes, filename: str) -> Dockerfile:
         directives=lexed.directives,
         arguments=tuple(reader.arguments),
         stages=stages,
-        findings=find_in_text(lexed, stages),
+        findings=find_in_text(lexed, reader.arguments, stages),
     )
 
 
