@@ -6,7 +6,8 @@ A value with a comma in it is quoted as in CSV: `--output 'type=local,"dest=a,b"
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from boatyard.cli import suggest
 from boatyard.errors import InvalidError
@@ -53,8 +54,7 @@ def boolean(value: str, flag: str, key: str) -> bool:
     raise InvalidError(f"{flag}: {key}={value!r} is neither true nor false")
 
 
-@dataclass(frozen=True, slots=True)
-class Secret:
+class Secret(msgspec.Struct, frozen=True):
     """Exactly one of `path` and `variable` is set."""
 
     id: str
@@ -86,8 +86,7 @@ def secret(text: str, environment: Mapping[str, str]) -> Secret:
     return Secret(name, path, variable)
 
 
-@dataclass(frozen=True, slots=True)
-class Agent:
+class Agent(msgspec.Struct, frozen=True):
     """`paths` empty stands for the agent of SSH_AUTH_SOCK; one socket is an agent; files are private keys."""
 
     id: str
@@ -103,13 +102,12 @@ def agent(text: str) -> Agent:
     return Agent(name, tuple(part for part in found if not part.startswith("raw=")))
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(msgspec.Struct, frozen=True):
     """One `--output`. `dest` is a path, `-`, or empty: for types that need one, standard output."""
 
     type: str
     dest: str = ""
-    attrs: Mapping[str, str] = field(default_factory=dict)
+    attrs: Mapping[str, str] = {}
 
 
 OUTPUT_TYPES = ("image", "local", "tar", "oci", "docker", "registry", "cacheonly")
@@ -137,10 +135,9 @@ def output(text: str) -> Output:
     return Output(kind, dest, given)
 
 
-@dataclass(frozen=True, slots=True)
-class Cache:
+class Cache(msgspec.Struct, frozen=True):
     type: str
-    attrs: Mapping[str, str] = field(default_factory=dict)
+    attrs: Mapping[str, str] = {}
 
 
 CACHE_TYPES = ("local", "inline", "registry", "gha", "s3", "azblob")

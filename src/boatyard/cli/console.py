@@ -10,19 +10,18 @@ import os
 import select
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TextIO
 
 from boatyard.cli.style import Style, colour_wanted
 
 
-@dataclass(slots=True)
 class Console:
     """`host` is empty when the environment decides."""
 
-    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
-    host: str = ""
-    debug: bool = False
+    def __init__(self, environment: Mapping[str, str] | None = None, host: str = "", debug: bool = False) -> None:
+        self.environment = dict(os.environ) if environment is None else environment
+        self.host = host
+        self.debug = debug
 
     def out(self, text: str) -> None:
         _write(sys.stdout, text)

@@ -11,30 +11,45 @@ _FALSE = ("false", "0", "f")
 
 
 class FlaggedCommand(click.Command):
-    """`bare` names options whose value may be left out; a value is always joined to them by `=`."""
+    """`bare` names options whose value may be left out, and what that stands for; else it is joined to them by `=`."""
 
-    def __init__(self, *arguments: object, bare: dict[str, str] | None = None, **attributes: object) -> None:
+    def __init__(self, *arguments: object, bare: Mapping[str, str] | None = None, **attributes: object) -> None:
         super().__init__(*arguments, **attributes)  # type: ignore[arg-type]
         self.bare = bare or {}
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        options = [parameter for parameter in self.params if isinstance(parameter, click.Option) and parameter.is_flag]
-        # What a flag's `=false` is written as: its opposite, where there is one, else nothing.
-        flags = {name: "".join(option.secondary_opts[:1]) for option in options for name in option.opts}
-        return super().parse_args(ctx, list(_normalised(args, flags, self.bare)))
+        return super().parse_args(ctx, list(self._normalised(args, ctx.allow_interspersed_args)))
+
+    def _normalised(self, arguments: list[str], interspersed: bool) -> Iterator[str]:
+        """The same command line in click's words. Short options become long ones too: click looks for near misses
+        among the long ones first, which loads a library for each `-t`."""
+        options = {name: option for option in self.params if isinstance(option, click.Option) for name in option.opts}
+        rest = iter(arguments)
+        for argument in rest:
+            name, equals, value = argument.partition("=")
+            option = options.get(name)
+            if argument == "--" or (not argument.startswith("-") and not interspersed):
+                yield argument
+                yield from rest
+            elif argument in self.bare:
+                yield f"{argument}={self.bare[argument]}"
+            elif option is None or (equals and not name.startswith("--")):
+                yield argument
+            elif option.is_flag and equals and value.lower() in _TRUE:
+                yield name
+            elif option.is_flag and equals and value.lower() in _FALSE:
+                yield from option.secondary_opts[:1]
+            else:
+                yield argument if equals else _long(option, name)
+                if not option.is_flag and not equals:
+                    yield from _next(rest)
 
 
-def _normalised(arguments: list[str], flags: Mapping[str, str], bare: Mapping[str, str]) -> Iterator[str]:
-    for at, argument in enumerate(arguments):
-        if argument == "--":
-            yield from arguments[at:]
-            return
-        name, equals, value = argument.partition("=")
-        if argument in bare:
-            yield f"{argument}={bare[argument]}"
-        elif equals and name in flags and value.lower() in _TRUE:
-            yield name
-        elif equals and name in flags and value.lower() in _FALSE:
-            yield from (word for word in [flags[name]] if word)
-        else:
-            yield argument
+def _long(option: click.Option, name: str) -> str:
+    return name if name.startswith("--") else next((known for known in option.opts if known.startswith("--")), name)
+
+
+def _next(rest: Iterator[str]) -> Iterator[str]:
+    for value in rest:
+        yield value
+        return

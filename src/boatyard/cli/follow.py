@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +30,7 @@ def follow(
 ) -> A:
     """Ctrl-C once asks for the end (`cancel`) and goes on showing until that has come; twice leaves at once. Raises
     what the request raises; the renderer is closed then."""
+    gc.enable()  # off while programs are loaded; a build may last
     try:
         with stream, _suspendable(renderer):
             try:
@@ -62,20 +64,17 @@ def _attach(
     if channel is None:
         raise CancelledBuildError("a terminal came after the end was asked for")
     pause(renderer)
-    for later in joined(console, event, stream, channel):
+    console.err("A step failed. This shell is in its state; the build ends with it.\n")
+    for later in joined(event, stream, channel):
         if not isinstance(later, TerminalEvent | StartedEvent):
             renderer.event(later)
 
 
-def joined(
-    console: Console, event: TerminalEvent, stream: Stream[A], channel: DescriptorChannel
-) -> Sequence[StreamEvent]:
+def joined(event: TerminalEvent, stream: Stream[A], channel: DescriptorChannel) -> Sequence[StreamEvent]:
     """Join this terminal to the one that comes, until that ends. What the stream told meanwhile is returned."""
     from boatyard.cli import terminal
 
     (master,) = channel.receive(event.token)
-    if event.message:
-        console.err(f"{event.message}\n")
     told: list[StreamEvent] = []
 
     def ended() -> bool:

@@ -1,23 +1,19 @@
-"""`boat`: read the command line, run one command, turn what went wrong into words and an exit code.
+"""`boat`: the entry point.
 
-Nothing heavy is imported here, nor by what is imported here: a cached build lasts less than it would take to load a
-few libraries.
+Start-up is most of what a cached build lasts, so nothing is imported here before the garbage collector is off: what
+is loaded stays loaded, and looking through it for garbage a few times is a tenth of that time. For the same reason
+the process ends without tearing the interpreter down; everything that must be undone was undone on the way out of the
+command.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from types import FrameType
-
-import click
-
-from boatyard.cli import exits
-from boatyard.cli.commands import COMMANDS
-from boatyard.cli.console import Console
-from boatyard.cli.group import SETTINGS, LazyGroup
 
 
 class Terminated(BaseException):
@@ -28,92 +24,31 @@ class Terminated(BaseException):
         self.number = number
 
 
-class Ended(Exception):  # noqa: N818 - it is no error
-    """A command ends the program with an exit code of its own, everything being said already."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__(code)
-        self.code = code
-
-
-def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
-    if value and not ctx.resilient_parsing:
-        from boatyard import __version__
-
-        click.echo(f"boat {__version__}")
-        ctx.exit()
-
-
-@click.pass_context
-def _root(ctx: click.Context, host: str, debug: bool) -> None:
-    console = ctx.ensure_object(Console)
-    console.host = host or console.host
-    console.debug = debug or console.debug
-
-
-root = LazyGroup(
-    name="boat",
-    table=COMMANDS,
-    callback=_root,
-    help="Build, keep and run OCI images.",
-    epilog="`boat COMMAND --help` tells more of a command. Exit codes are listed in docs/reference/cli.md.",
-    no_args_is_help=True,
-    context_settings=SETTINGS,
-    params=[
-        click.Option(
-            ["-H", "--host"], default="", metavar="ADDRESS", help="Another daemon, unix:///PATH (also: BOAT_HOST)."
-        ),
-        click.Option(["-D", "--debug"], is_flag=True, help="Tell more: details of warnings, tracebacks of errors."),
-        click.Option(
-            ["--version"], is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Show the version."
-        ),
-    ],
-)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The program's entry point. Never raises: the exit code is all there is left to say."""
-    _catch_signals()
-    console = Console()
+    """Run `boat`. Never raises: the exit code is all there is left to say. Called without arguments, as the program,
+    it does not return."""
+    if arguments is not None:
+        return _run(arguments)
+    gc.disable()
+    code = _run(sys.argv[1:])
+    os._exit(code)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    from boatyard.cli.console import Console
+    from boatyard.cli.program import run
+
     try:
-        return run(console, sys.argv[1:] if arguments is None else arguments)
+        _catch_signals()
+        code = run(Console(), arguments)
     except Terminated as ended:
-        return 128 + ended.number
-    finally:
-        _leave_streams()
-
-
-def run(console: Console, arguments: Sequence[str]) -> int:
-    """One command, with its errors told."""
-    try:
-        code = root.main(list(arguments), prog_name="boat", standalone_mode=False, obj=console)
-    except Ended as ended:
-        return ended.code
-    except click.exceptions.Abort:
-        return exits.CANCELLED
-    except click.exceptions.NoArgsIsHelpError as error:
-        console.err(f"{error.format_message()}\n")
-        return exits.USAGE
-    except click.UsageError as error:
-        return _wrong_usage(console, error)
-    except click.ClickException as error:
-        console.err(f"{console.err_style.bad('error:')} {error.format_message()}\n")
-        return exits.FAILED
-    except BrokenPipeError:
-        return exits.BROKEN_PIPE
-    except (KeyboardInterrupt, Exception) as error:  # the last one to see it: every error becomes words and a number
-        from boatyard.cli.failure import tell
-
-        return tell(console, error)
-    return code if isinstance(code, int) else exits.OK
-
-
-def _wrong_usage(console: Console, error: click.UsageError) -> int:
-    style = console.err_style
-    console.err(f"{style.bad('error:')} {error.format_message()}\n")
-    if error.ctx is not None:
-        console.err(f"  {style.dim('fix:')} `{error.ctx.command_path} --help` tells how it is used\n")
-    return exits.USAGE
+        code = 128 + ended.number
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            pass  # the reader went away: everything that could be said has been
+    return code
 
 
 def _catch_signals() -> None:
@@ -123,12 +58,3 @@ def _catch_signals() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
             signal.signal(number, terminate)
-
-
-def _leave_streams() -> None:
-    """Python complains at exit when a reader went away; by then everything that could be said has been."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -8,7 +8,6 @@ import os
 import stat
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 from boatyard.cli import outfile
 from boatyard.cli.attributes import Agent, Cache, Output, Secret
@@ -21,13 +20,13 @@ from boatyard.client.documents.builds import BuildRequest, CacheOption, Export, 
 from boatyard.errors import BoatyardError, InvalidError, NotFoundError
 
 
-@dataclass(slots=True)
 class Offers:
     """One per build. `stack` holds what must be undone after it."""
 
-    console: Console
-    channel: DescriptorChannel
-    stack: ExitStack
+    def __init__(self, console: Console, channel: DescriptorChannel, stack: ExitStack) -> None:
+        self.console = console
+        self.channel = channel
+        self.stack = stack
 
     @property
     def environment(self) -> Mapping[str, str]:

@@ -10,8 +10,9 @@ import os
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
+
+import msgspec
 
 from boatyard.errors import DeniedError, InvalidError, NotFoundError
 
@@ -28,8 +29,7 @@ class Stdin(Enum):
     """A tar archive of a context, or a Dockerfile alone: its first bytes tell."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(msgspec.Struct, frozen=True, kw_only=True):
     """`context` and `dockerfile` are directories here; empty when there is none (a remote context, standard input).
     `dockerfile_source` is a file that is no regular one (a pipe of the shell's) and is read whole."""
 
@@ -38,7 +38,7 @@ class Place:
     filename: str = DEFAULT_NAME
     dockerfile_source: str = ""
     stdin: Stdin = Stdin.UNUSED
-    attrs: Mapping[str, str] = field(default_factory=dict)
+    attrs: Mapping[str, str] = {}
 
 
 def is_remote(text: str) -> bool:

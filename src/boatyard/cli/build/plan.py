@@ -6,7 +6,8 @@ Attributes are BuildKit's, so that the frontend sees the same request whoever as
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from boatyard.cli import attributes, suggest, units
 from boatyard.cli.attributes import Agent, Cache, Output, Secret
@@ -27,11 +28,10 @@ _ANNOTATED = ("manifest", "index", "manifest-descriptor", "index-descriptor")
 _ATTESTATION_HINT = "leave it out, or say --provenance=false --sbom=false"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
     place: Place
     attrs: Mapping[str, str]
-    contexts: Mapping[str, str] = field(default_factory=dict)
+    contexts: Mapping[str, str] = {}
     """Named contexts that are directories: local name -> path."""
     secrets: tuple[Secret, ...] = ()
     agents: tuple[Agent, ...] = ()

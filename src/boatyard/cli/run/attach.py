@@ -32,7 +32,7 @@ def attached(console: Console, client: Client, channel: DescriptorChannel, strea
                 if isinstance(event, StartedEvent):
                     forwarder.started(event.id)
                 elif isinstance(event, TerminalEvent):
-                    waiting.extend(joined(console, event, stream, channel))
+                    waiting.extend(joined(event, stream, channel))
                 elif isinstance(event, WarningEvent):
                     console.err(f"{console.err_style.caution('warning:')} {event.short}\n")
                 elif isinstance(event, LogEvent):
