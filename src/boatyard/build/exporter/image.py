@@ -1,0 +1,76 @@
+"""The `image` exporter: puts the result into the local image store, under its names."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from boatyard.build.exporter import assemble, options
+from boatyard.build.exporter.assemble import AssembledImage, Document
+from boatyard.build.exporter.base import BuiltImage, Exported, ExportRequest
+from boatyard.build.exporter.options import ImageOptions
+from boatyard.build.solver.types import StepContext
+from boatyard.image import documents
+from boatyard.image import reference as references
+from boatyard.image.layer.chain import Chain
+from boatyard.image.layer.store import LayerStore
+from boatyard.image.spec import Descriptor
+from boatyard.image.store import ImageStore
+
+
+class ImageExporter:
+    """One per daemon."""
+
+    def __init__(self, images: ImageStore, layers: LayerStore) -> None:
+        self._images = images
+        self._layers = layers
+
+    async def __call__(self, step: StepContext, request: ExportRequest) -> Exported:
+        wanted = options.parse(request.attrs, oci=True)
+        # Names are checked before any work is done.
+        names = [references.parse(name).with_default_tag() for name in wanted.names]
+        assembled = [
+            await assembled_image(self._layers, step, built, wanted, local=True, indexed=request.multi_platform)
+            for built in request.images
+        ]
+        target, config = await asyncio.to_thread(self._keep, assembled, wanted, request.multi_platform)
+        for name in names:
+            self._images.put(name, target)
+            step.status(f"naming to {name}", done=True)
+        return Exported(assemble.response([str(name) for name in names], target, config))
+
+    def _keep(
+        self, images: Sequence[AssembledImage], wanted: ImageOptions, multi_platform: bool
+    ) -> tuple[Descriptor, Descriptor | None]:
+        for each in images:
+            keep(self._layers, each.config)
+            keep(self._layers, each.manifest)
+        if not multi_platform and len(images) == 1:
+            return images[0].manifest.descriptor, images[0].config.descriptor
+        document = assemble.index(images, wanted)
+        keep(self._layers, document)
+        return document.descriptor, None
+
+
+def keep(layers: LayerStore, document: Document) -> None:
+    """Put a document into the content store, unless it is there. Blocks."""
+    if layers.content.info(document.descriptor.digest) is None:
+        documents.write(layers.content, document.data, document.descriptor.media_type)
+
+
+async def assembled_image(
+    layers: LayerStore, step: StepContext, built: BuiltImage, wanted: ImageOptions, *, local: bool, indexed: bool
+) -> AssembledImage:
+    """Layers, config and manifest of one platform; remembers the chain, so that the image is found again by its diff
+    IDs."""
+    chain: Chain = await built.result.chain() if built.result else ()
+    epoch = wanted.epoch if wanted.epoch is not None else built.epoch
+    step.status("exporting layers", total=len(chain))
+    blobs = await asyncio.to_thread(assemble.layer_blobs, layers, chain, wanted, local=local, epoch=epoch)
+    step.status("exporting layers", current=len(chain), total=len(chain), done=True)
+    if not wanted.rewrite_timestamp:
+        await asyncio.to_thread(layers.record_chain, chain)
+    made = assemble.image(built, blobs, wanted, indexed=indexed)
+    step.status(f"exporting manifest {made.manifest.descriptor.digest}", done=True)
+    step.status(f"exporting config {made.config.descriptor.digest}", done=True)
+    return made

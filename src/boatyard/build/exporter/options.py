@@ -1,0 +1,122 @@
+"""Attributes of the image exporters (`image`, `oci`, `docker`), parsed.
+
+Names and values are BuildKit's (reference: `buildctl build --output`); unknown ones are refused with the nearest known
+name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from boatyard.errors import InvalidError, UnsupportedError
+from boatyard.image.layer.compression import Compression
+
+_KNOWN = (
+    "name", "push", "push-by-digest", "registry.insecure", "unpack", "store", "dangling-name-prefix", "name-canonical",
+    "oci-mediatypes", "oci-artifact", "attestation-inline", "prefer-nondist-layers", "compression", "compression-level",
+    "force-compression", "rewrite-timestamp", "tar", "dest", "source-date-epoch", "context", "annotation",
+    "platform-split", "mode",
+)  # fmt: skip
+_ANNOTATION = re.compile(
+    r"annotation(?:-(?P<level>manifest|index|manifest-descriptor|index-descriptor))?(?:\[(?P<platform>[^\]]*)\])?\.(?P<key>.+)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """`level`: manifest, index, manifest-descriptor or index-descriptor. `platform` "" is every platform."""
+
+    level: str
+    platform: str
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImageOptions:
+    names: tuple[str, ...] = ()
+    compression: Compression | None = None
+    """None: nothing was asked for."""
+    force_compression: bool = False
+    rewrite_timestamp: bool = False
+    oci: bool = True
+    """OCI media types, not Docker's."""
+    tar: bool = True
+    annotations: tuple[Annotation, ...] = field(default=())
+    epoch: int | None = None
+
+    @property
+    def blob_compression(self) -> Compression:
+        return self.compression or Compression("gzip")
+
+
+def parse(attrs: Mapping[str, str], *, oci: bool) -> ImageOptions:
+    """`oci`: whether OCI media types are the default. Raises InvalidError, UnsupportedError."""
+    annotations = []
+    for name, value in attrs.items():
+        if match := _ANNOTATION.fullmatch(name):
+            level = match["level"] or "manifest"
+            annotations.append(Annotation(level, match["platform"] or "", match["key"], value))
+        elif name not in _KNOWN:
+            near = difflib.get_close_matches(name, _KNOWN, 1)
+            raise InvalidError(
+                f"unknown exporter attribute {name!r}",
+                hint=f"did you mean {near[0]!r}?" if near else f"known: {', '.join(_KNOWN)}",
+            )
+    for name in ("push", "push-by-digest"):
+        if flag(attrs, name):
+            raise UnsupportedError(
+                f"the exporter attribute {name!r} is not supported yet: there is no registry client",
+                hint="export with type=oci or type=docker and push the archive with skopeo",
+            )
+    return ImageOptions(
+        names=tuple(name.strip() for name in attrs.get("name", "").split(",") if name.strip()),
+        compression=_compression(attrs),
+        force_compression=flag(attrs, "force-compression"),
+        rewrite_timestamp=flag(attrs, "rewrite-timestamp"),
+        oci=flag(attrs, "oci-mediatypes", oci),
+        tar=flag(attrs, "tar", True),
+        annotations=tuple(annotations),
+        epoch=_epoch(attrs.get("source-date-epoch", "")),
+    )
+
+
+def _compression(attrs: Mapping[str, str]) -> Compression | None:
+    kind = attrs.get("compression", "")
+    level = attrs.get("compression-level", "")
+    if not kind and not level:
+        return None
+    if kind == "estargz":
+        raise UnsupportedError("compression=estargz is not supported yet", hint="use gzip, zstd or uncompressed")
+    if kind not in ("", "gzip", "zstd", "uncompressed"):
+        raise InvalidError(f"unknown compression {kind!r}", hint="use gzip, zstd or uncompressed")
+    try:
+        number = int(level) if level else None
+    except ValueError as error:
+        raise InvalidError(f"compression-level {level!r} is not a number") from error
+    kind = {"": "gzip", "uncompressed": "tar"}.get(kind, kind)
+    return Compression(kind, number) if number is not None else Compression(kind)
+
+
+def _epoch(text: str) -> int | None:
+    if not text:
+        return None
+    try:
+        return int(text)
+    except ValueError as error:
+        raise InvalidError(f"SOURCE_DATE_EPOCH {text!r} is not a number of seconds") from error
+
+
+def flag(attrs: Mapping[str, str], name: str, default: bool = False) -> bool:
+    """A boolean attribute; a name without value is true."""
+    value = attrs.get(name)
+    if value is None:
+        return default
+    if value.lower() in ("", "true", "1", "yes", "on"):
+        return True
+    if value.lower() in ("false", "0", "no", "off"):
+        return False
+    raise InvalidError(f"{name}={value!r} is neither true nor false")

@@ -1,0 +1,223 @@
+"""The history of builds: what was asked, how it ended, everything it told, and the graph it solved.
+
+A directory a build, `history/REF/`: `record.json`, `events.jsonl` (the build's progress events, one a line) and
+`graphs` (what a step of it can be debugged from). Records of builds that were running when the daemon was killed are
+found as "interrupted".
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from boatyard.errors import ConflictError, InvalidError, NotFoundError, SolveError
+from boatyard.progress import Event, VertexEvent, WarningEvent
+
+_REF = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_encoder = msgspec.json.Encoder()
+_events = msgspec.json.Decoder(Event)
+
+
+class BuildRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`record.json`. Secrets' values never come here; build arguments do, as they do in an image's history.
+
+    `status`: running, completed, failed, cancelled or interrupted. `results`: vertex digest -> ids of its outputs in
+    the result store.
+    """
+
+    ref: str
+    name: str
+    status: str = "running"
+    created: float
+    completed: float | None = None
+    options: dict[str, str] = {}
+    exports: list[dict[str, str]] = []
+    response: dict[str, str] = {}
+    error: str = ""
+    error_kind: str = ""
+    """The class of `boatyard.errors`."""
+    failed_vertex: str = ""
+    steps: int = 0
+    cached_steps: int = 0
+    warnings: int = 0
+    scope: str = ""
+    pinned: bool = False
+    results: dict[str, list[str]] = {}
+
+
+class Recording:
+    """A build being recorded. Owned by the build; `end` must be called."""
+
+    def __init__(self, directory: Path, record: BuildRecord, clock: Callable[[], float]) -> None:
+        self.record = record
+        self._directory = directory
+        self._clock = clock
+        self._file: BinaryIO = open(directory / "events.jsonl", "wb", buffering=256 << 10)
+        self._steps: dict[str, VertexEvent] = {}
+        self._warnings = 0
+
+    def add(self, event: Event) -> None:
+        self._file.write(_encoder.encode(event) + b"\n")
+        if isinstance(event, VertexEvent):
+            self._steps[event.digest] = event
+        elif isinstance(event, WarningEvent):
+            self._warnings += 1
+
+    def end(
+        self,
+        status: str,
+        *,
+        error: BaseException | None = None,
+        response: Mapping[str, str] | None = None,
+        graphs: Sequence[bytes] = (),
+        results: Mapping[str, Sequence[str]] | None = None,
+    ) -> BuildRecord:
+        """`graphs`: encoded definitions, one a platform."""
+        self._file.close()
+        if graphs:
+            (self._directory / "graphs").write_bytes(msgspec.msgpack.encode(graphs))
+        self.record = msgspec.structs.replace(
+            self.record,
+            status=status,
+            completed=self._clock(),
+            error=str(error) if error else "",
+            error_kind=type(error).__name__ if error else "",
+            failed_vertex=error.vertex if isinstance(error, SolveError) else "",
+            response=dict(response or {}),
+            steps=len(self._steps),
+            cached_steps=sum(step.cached for step in self._steps.values()),
+            warnings=self._warnings,
+            results={digest: list(ids) for digest, ids in (results or {}).items()},
+        )
+        _write(self._directory, self.record)
+        return self.record
+
+
+class History:
+    """One per daemon. `max_age` in seconds and `max_entries` bound what is kept; pinned records always are."""
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        max_age: float = 48 * 3600,
+        max_entries: int = 50,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._root = root
+        self._max_age = max_age
+        self._max_entries = max_entries
+        self._clock = clock
+        self._running: set[str] = set()
+        root.mkdir(parents=True, exist_ok=True)
+
+    def begin(
+        self, ref: str, name: str, options: Mapping[str, str], exports: list[dict[str, str]], scope: str
+    ) -> Recording:
+        directory = self._directory(ref)
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir()
+        record = BuildRecord(
+            ref=ref, name=name, created=self._clock(), options=dict(options), exports=exports, scope=scope
+        )
+        _write(directory, record)
+        self._running.add(ref)
+        return Recording(directory, record, self._clock)
+
+    def ended(self, ref: str) -> None:
+        self._running.discard(ref)
+        self.expire()
+
+    def list(self) -> list[BuildRecord]:
+        """Newest first."""
+        found = [record for path in self._root.iterdir() if (record := self._read(path))]
+        return sorted(found, key=lambda record: record.created, reverse=True)
+
+    def get(self, ref: str) -> BuildRecord:
+        """By ref, by a unique beginning of one, or "latest". NotFoundError."""
+        if ref in ("latest", "last", ""):
+            if records := self.list():
+                return records[0]
+            raise NotFoundError("there is no build in the history yet", hint="build something: `boat build .`")
+        if record := self._read(self._directory(ref)):
+            return record
+        matching = [record for record in self.list() if record.ref.startswith(ref)]
+        if len(matching) == 1:
+            return matching[0]
+        if matching:
+            raise ConflictError(f"{ref!r} begins the refs of {len(matching)} builds", hint="give more of it")
+        raise NotFoundError(f"no build {ref!r} in the history", hint="`boat builder history` lists what is kept")
+
+    def events(self, ref: str) -> Iterator[Event]:
+        """Everything a build told, in order."""
+        path = self._directory(self.get(ref).ref) / "events.jsonl"
+        with open(path, "rb") as file:
+            for line in file:
+                if line.endswith(b"\n"):  # the last line of a build that runs, or was killed, may be torn
+                    yield _events.decode(line)
+
+    def graphs(self, ref: str) -> list[bytes]:
+        """The definitions a build solved, encoded, one a platform. NotFoundError if it didn't get as far."""
+        try:
+            data = (self._directory(self.get(ref).ref) / "graphs").read_bytes()
+        except FileNotFoundError as error:
+            raise NotFoundError(
+                f"build {ref!r} left no graph behind", hint="only builds that got as far as a graph can be debugged"
+            ) from error
+        return msgspec.msgpack.decode(data, type=list[bytes])
+
+    def pin(self, ref: str, pinned: bool = True) -> None:
+        record = self.get(ref)
+        _write(self._directory(record.ref), msgspec.structs.replace(record, pinned=pinned))
+
+    def delete(self, ref: str) -> str:
+        """The whole ref. ConflictError while it runs."""
+        record = self.get(ref)
+        if record.ref in self._running:
+            raise ConflictError(f"build {record.ref} is running", hint="cancel it first")
+        shutil.rmtree(self._directory(record.ref))
+        return record.ref
+
+    def expire(self) -> None:
+        """Delete what is too old or too many."""
+        now = self._clock()
+        kept = 0
+        for record in self.list():
+            if record.pinned or record.ref in self._running:
+                continue
+            kept += 1
+            if kept > self._max_entries or now - record.created > self._max_age:
+                shutil.rmtree(self._directory(record.ref), ignore_errors=True)
+
+    def usage(self) -> int:
+        """Bytes on disk."""
+        return sum(entry.stat().st_size for path in self._root.iterdir() for entry in os.scandir(path))
+
+    def _directory(self, ref: str) -> Path:
+        if not _REF.fullmatch(ref):
+            raise InvalidError(
+                f"invalid build ref {ref!r}", hint="letters, digits, dot, dash and underscore, at most 128"
+            )
+        return self._root / ref
+
+    def _read(self, directory: Path) -> BuildRecord | None:
+        try:
+            record = msgspec.json.decode((directory / "record.json").read_bytes(), type=BuildRecord)
+        except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
+            return None
+        if record.status == "running" and record.ref not in self._running:
+            return msgspec.structs.replace(record, status="interrupted")
+        return record
+
+
+def _write(directory: Path, record: BuildRecord) -> None:
+    temporary = directory / "record.json.new"
+    temporary.write_bytes(_encoder.encode(record))
+    os.replace(temporary, directory / "record.json")

@@ -1,0 +1,48 @@
+"""What ops work with: the daemon's stores and runtime (`Worker`), and what this one build brings along
+(`BuildContext`)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from boatyard.build.llb.graph import Edge, ProxyEnv
+from boatyard.build.ops.cachemount import CacheMounts
+from boatyard.build.requester import Requester
+from boatyard.build.source.image import Images
+from boatyard.image.layer.store import LayerStore
+from boatyard.image.platform import Platform
+from boatyard.runtime.container import ContainerSpec, Executor
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One per daemon. `directory` is for state of the ops' own (stat caches, git mirrors, http downloads)."""
+
+    layers: LayerStore
+    images: Images
+    executor: Executor
+    cache_mounts: CacheMounts
+    directory: Path
+    platform: Platform
+
+
+@dataclass(frozen=True, slots=True)
+class BuildContext:
+    """One per build.
+
+    `failed` is called with the exact state of a failed step, mounted and ready to run in, before it is taken down.
+    `solve` lets an op solve more of a graph (LLB in LLB). `used` collects the ids of secrets and agents that were asked
+    for.
+    """
+
+    requester: Requester
+    solve: Callable[[Edge], Awaitable[Any]]
+    entitlements: frozenset[str] = frozenset()
+    trust_host_ca: bool = False
+    proxy: ProxyEnv | None = None
+    failed: Callable[[ContainerSpec, str], Awaitable[None]] | None = None
+    used: set[str] = field(default_factory=set)
+    host_environment: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,49 @@
+"""What is asked of the builder, and what it answers, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from boatyard.build.llb.graph import Graph, ProxyEnv
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """One exporter and its attributes (reference/builder.md 6). Where it writes, the requester says."""
+
+    type: str
+    attrs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """One solve request.
+
+    `options` are frontend attributes. With `graph`, no frontend runs. `scope` names the project (the client's context
+    directory), so that misses are explained against earlier builds of the same one. `keep_failed`: a step that fails is
+    offered to the requester for a shell before it is taken down.
+    """
+
+    ref: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    graph: Graph | None = None
+    exports: Sequence[Export] = ()
+    entitlements: frozenset[str] = frozenset()
+    scope: str = ""
+    explain: bool = False
+    keep_failed: bool = False
+    context_report: bool = False
+    trust_host_ca: bool = False
+    proxy: ProxyEnv | None = None
+    secrets_offered: frozenset[str] = frozenset()
+    """Ids of secrets ("secret:ID") and agents ("ssh:ID") the client gave, to tell it which were not used."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildReply:
+    """`response`: what the exporters say (BuildKit's keys). `metadata`: answers of frontend subrequests."""
+
+    ref: str
+    response: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, bytes] = field(default_factory=dict)

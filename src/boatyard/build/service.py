@@ -1,0 +1,290 @@
+"""One build from request to result. Read this page first.
+
+    request ─▶ frontend ─▶ graph ─▶ solver job ─▶ images ─▶ exporters ─▶ reply
+
+`BuildService.build` is the whole way; everything it uses was handed to it by `daemon.wiring`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from boatyard.build.bridge import JobBridge
+from boatyard.build.exporter.base import BuiltImage, Exporter, ExportRequest
+from boatyard.build.frontend.base import Frontend, FrontendRequest, FrontendResult, PlatformResult
+from boatyard.build.history import History, Recording
+from boatyard.build.llb import codec
+from boatyard.build.llb.graph import Edge, Graph, SourceLocation
+from boatyard.build.ops.resolve import resolver
+from boatyard.build.ops.worker import BuildContext, Worker
+from boatyard.build.request import BuildReply, BuildRequest, Export
+from boatyard.build.requester import Requester
+from boatyard.build.solver.scheduler import Job, Solver
+from boatyard.build.solver.step import SharedStep
+from boatyard.errors import ConflictError, InvalidError, SolveError, SourceExcerpt
+from boatyard.image.spec import ImageConfig
+from boatyard.progress import Emit, Event, VertexEvent, WarningEvent
+from boatyard.runtime.container import ContainerSpec
+
+FailedStep = Callable[[ContainerSpec, str], Awaitable[None]]
+"""Offers a failed step's state to the requester (a shell in it) and returns when it is done with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the build learned while it went on: its graphs, and where their steps stand in source files."""
+
+    locations: dict[str, tuple[SourceLocation, ...]] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    graphs: list[Graph] = field(default_factory=list)
+    results: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def learn(self, graph: Graph) -> None:
+        self.files.update(graph.files)
+        stack = [graph.root.vertex] if graph.root else []
+        while stack:
+            vertex = stack.pop()
+            if vertex.digest not in self.locations:
+                self.locations[vertex.digest] = vertex.locations
+                stack.extend(edge.vertex for edge in vertex.inputs)
+
+    def excerpt(self, digest: str) -> SourceExcerpt | None:
+        for place in self.locations.get(digest, ()):
+            if place.filename in self.files:
+                return SourceExcerpt(place.filename, self.files[place.filename], place.start, place.end)
+        return None
+
+
+class BuildService:
+    """One per daemon. `frontends` and `exporters` are by name; `entitlements` are those the daemon may grant."""
+
+    def __init__(
+        self,
+        worker: Worker,
+        solver: Solver,
+        frontends: Mapping[str, Frontend],
+        exporters: Mapping[str, Exporter],
+        history: History,
+        *,
+        entitlements: frozenset[str] = frozenset(),
+    ) -> None:
+        self.worker = worker
+        self.solver = solver
+        self.history = history
+        self._frontends = frontends
+        self._exporters = exporters
+        self._entitlements = entitlements
+        self._running: dict[str, asyncio.Task[object]] = {}
+
+    async def build(
+        self, request: BuildRequest, requester: Requester, emit: Emit, *, failed: FailedStep | None = None
+    ) -> BuildReply:
+        """Run a request to its end. Raises what it failed with; cancelling the task cancels the build and leaves
+        nothing."""
+        self._check(request)
+        recording = self._record(request)
+
+        def tell(event: Event) -> None:
+            recording.add(event)
+            emit(event)
+
+        known = Known()
+        self._running[request.ref] = _current_task()
+        try:
+            async with self._job(request, requester, tell, known, failed) as (job, context):
+                result = await self._frontend(request, job, tell, known)
+                images = await self._solve(result, job)
+                response = await self._export(request, requester, images, result.multi_platform, tell)
+                job.finish()
+                _warn_unused(request, context, tell)
+            self._end(recording, "completed", known, response=response)
+            return BuildReply(request.ref, response, result.metadata)
+        except asyncio.CancelledError:
+            self._end(recording, "cancelled", known)
+            raise
+        except Exception as error:
+            if isinstance(error, SolveError) and error.source is None:
+                error.source = known.excerpt(error.vertex)
+            self._end(recording, "failed", known, error=error)
+            raise
+        finally:
+            del self._running[request.ref]
+            self.history.ended(request.ref)
+
+    def cancel(self, ref: str) -> None:
+        """Cancel a running build."""
+        task = self._running.get(ref)
+        if task is None:
+            raise ConflictError(f"build {ref!r} is not running")
+        task.cancel()
+
+    @property
+    def running(self) -> Sequence[str]:
+        return tuple(self._running)
+
+    # The way, step by step
+
+    def _check(self, request: BuildRequest) -> None:
+        if request.ref in self._running:
+            raise ConflictError(f"a build with the ref {request.ref!r} is running")
+        for export in request.exports:
+            if export.type not in self._exporters:
+                raise InvalidError(
+                    f"unknown output type {export.type!r}", hint=f"known: {', '.join(sorted(self._exporters))}"
+                )
+        for name in sorted(request.entitlements - self._entitlements):
+            raise InvalidError(
+                f"the daemon doesn't grant the entitlement {name!r}",
+                hint=f'allow it in the daemon\'s configuration: entitlements = ["{name}"]',
+            )
+
+    def _record(self, request: BuildRequest) -> Recording:
+        exports = [{"type": export.type, **export.attrs} for export in request.exports]
+        name = next((export.attrs["name"] for export in request.exports if export.attrs.get("name")), request.scope)
+        return self.history.begin(request.ref, name, request.options, exports, request.scope)
+
+    @asynccontextmanager
+    async def _job(
+        self, request: BuildRequest, requester: Requester, tell: Emit, known: Known, failed: FailedStep | None
+    ) -> AsyncIterator[tuple[Job, BuildContext]]:
+        """The solver's view of this build, and what its ops are given. Nothing of it runs any more at the end."""
+
+        async def solve(edge: Edge) -> object:
+            return await job.solve(edge)
+
+        context = BuildContext(
+            requester=requester,
+            solve=solve,
+            entitlements=request.entitlements,
+            trust_host_ca=request.trust_host_ca,
+            proxy=request.proxy,
+            failed=failed if request.keep_failed else None,
+        )
+        job = self.solver.job(
+            resolver(self.worker, context),
+            tell,
+            slot_of=lambda vertex: slot(request.scope, vertex.name),
+            explain_files=request.explain,
+        )
+        try:
+            yield job, context
+        finally:
+            await job.close()
+            known.results.update(job.recorded())
+
+    async def _frontend(self, request: BuildRequest, job: Job, tell: Emit, known: Known) -> FrontendResult:
+        if request.graph is not None:
+            platform = self.worker.platform
+            config = ImageConfig(architecture=platform.architecture, os=platform.os, variant=platform.variant)
+            image = PlatformResult(platform=platform, edge=request.graph.root, config=config)
+            result = FrontendResult(images=(image,), files=request.graph.files)
+        else:
+            name = request.options.get("frontend", "dockerfile.v0")
+            frontend = self._frontends.get(name)
+            if frontend is None:
+                raise InvalidError(f"unknown frontend {name!r}", hint=f"known: {', '.join(sorted(self._frontends))}")
+            bridge = JobBridge(job, self.worker.images, self.worker.platform, tell, known.learn)
+            result = await frontend(bridge, FrontendRequest(request.options))
+        for image in result.images:
+            graph = Graph(image.edge, result.files)
+            known.learn(graph)
+            known.graphs.append(graph)
+        return result
+
+    async def _solve(self, result: FrontendResult, job: Job) -> list[BuiltImage]:
+        """All platforms at once."""
+
+        async def one(number: int) -> BuiltImage:
+            image = result.images[number]
+            return BuiltImage(
+                platform=image.platform,
+                result=await job.solve(image.edge) if image.edge else None,
+                config=image.config,
+                epoch=result.epoch,
+                base_digest=image.base,
+                base_name=image.base_name,
+            )
+
+        return list(await asyncio.gather(*(one(number) for number in range(len(result.images)))))
+
+    async def _export(
+        self,
+        request: BuildRequest,
+        requester: Requester,
+        images: Sequence[BuiltImage],
+        multi_platform: bool,
+        tell: Emit,
+    ) -> dict[str, str]:
+        """All exporters at once; their answers in one dictionary."""
+
+        async def one(number: int, export: Export) -> Mapping[str, str]:
+            target = await requester.output(number)
+            async with self._exporting(request, number, export, tell) as step:
+                exported = await self._exporters[export.type](
+                    step, ExportRequest(images, export.attrs, target, multi_platform)
+                )
+            return exported.response
+
+        if not images:
+            return {}
+        answers = await asyncio.gather(*(one(number, export) for number, export in enumerate(request.exports)))
+        return {key: value for answer in answers for key, value in answer.items()}
+
+    @asynccontextmanager
+    async def _exporting(
+        self, request: BuildRequest, number: int, export: Export, tell: Emit
+    ) -> AsyncIterator[SharedStep]:
+        """An exporter shown as a step of the build."""
+        name = {
+            "image": "exporting to image",
+            "oci": "exporting to OCI archive",
+            "docker": "exporting to docker archive",
+        }.get(export.type, f"exporting to {export.type}")
+        digest = f"sha256:{hashlib.sha256(f'{request.ref} {number}'.encode()).hexdigest()}"
+        clock = self.solver.clock
+        step = SharedStep(clock)
+        step.join(digest, tell)
+        started = clock()
+        tell(VertexEvent(digest=digest, name=name, started=started))
+        try:
+            yield step
+        except BaseException as error:
+            message = "canceled" if isinstance(error, asyncio.CancelledError) else str(error)
+            tell(VertexEvent(digest=digest, name=name, started=started, completed=clock(), error=message))
+            raise
+        tell(VertexEvent(digest=digest, name=name, started=started, completed=clock()))
+
+    def _end(
+        self,
+        recording: Recording,
+        status: str,
+        known: Known,
+        *,
+        response: Mapping[str, str] | None = None,
+        error: Exception | None = None,
+    ) -> None:
+        graphs = [codec.encode(graph) for graph in known.graphs if graph.root]
+        recording.end(status, error=error, response=response, graphs=graphs, results=known.results)
+
+
+def _warn_unused(request: BuildRequest, context: BuildContext, tell: Emit) -> None:
+    for unused in sorted(request.secrets_offered - context.used):
+        kind, _, id = unused.partition(":")
+        what = "secret" if kind == "secret" else "SSH agent"
+        tell(WarningEvent(code="Unused", short=f"the {what} {id!r} was given, but no step that ran asked for it"))
+
+
+def slot(scope: str, name: str) -> str:
+    """The place of a step in a project: the bracketed beginning of its name ("[build 2/5]") where it has one."""
+    place, bracket, _ = name.partition("]")
+    return f"{scope}\0{place if bracket and name.startswith('[') else name}"
+
+
+def _current_task() -> asyncio.Task[object]:
+    task = asyncio.current_task()
+    assert task is not None
+    return task

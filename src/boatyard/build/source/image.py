@@ -1,0 +1,124 @@
+"""The image source: `docker-image://REFERENCE` becomes the chain of layers of an image.
+
+Images come from the local store; where they come from when they aren't there is the business of the `Fetcher` given to
+`Images`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from boatyard.build.result import LayersResult, Result
+from boatyard.build.solver.types import CacheMap, StepContext
+from boatyard.errors import NotFoundError
+from boatyard.image import documents
+from boatyard.image import reference as references
+from boatyard.image.digest import Digest
+from boatyard.image.layer.chain import Chain
+from boatyard.image.layer.store import LayerStore
+from boatyard.image.platform import Platform
+from boatyard.image.reference import Reference
+from boatyard.image.spec import Descriptor
+from boatyard.image.store import ImageStore
+from boatyard.image.unpacking import image_chain
+
+
+class Fetcher(Protocol):
+    """Brings images from elsewhere (a registry)."""
+
+    async def fetch(self, reference: Reference, platform: Platform) -> Descriptor:
+        """The descriptor of the manifest or index, whose documents are in the content store after this.
+        NotFoundError."""
+
+
+class NoFetcher:
+    """Without registries there is nothing to fetch from."""
+
+    async def fetch(self, reference: Reference, platform: Platform) -> Descriptor:
+        raise NotFoundError(
+            f"image {reference.familiar()} is not in the local store, and pulling from registries is not supported yet",
+            hint=f"`boat bootstrap {reference.familiar()}` makes Debian and busybox base images, "
+            "`boat image load` takes `docker save` and OCI archives, `boat images` lists what is there",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FoundImage:
+    """An image, down to one platform."""
+
+    reference: Reference
+    digest: Digest
+    """Of what the reference names: the manifest or the index."""
+    manifest: Descriptor
+    config: bytes
+    layers: tuple[Descriptor, ...]
+    diff_ids: tuple[Digest, ...]
+
+
+class Images:
+    """Finds images and makes chains of them. One per daemon."""
+
+    def __init__(self, store: ImageStore, layers: LayerStore, fetcher: Fetcher) -> None:
+        self.store = store
+        self._layers = layers
+        self._fetcher = fetcher
+
+    async def find(self, reference: Reference, platform: Platform, mode: str = "default") -> FoundImage:
+        """`mode`: "default" and "local" take the local store's, "pull" asks the fetcher first."""
+        image = self.store.get(reference)
+        if mode == "pull" or (image is None and mode != "local"):
+            try:
+                target = await self._fetcher.fetch(reference, platform)
+            except NotFoundError:
+                # A name that can't be refreshed is still good when it is here: `--pull` without any registry.
+                if image is None:
+                    raise
+                target = image.target
+        elif image is None:
+            raise NotFoundError(
+                f"image {reference.familiar()} is not in the local store", hint="`boat images` lists them"
+            )
+        else:
+            target = image.target
+        return self.describe(reference, target, platform)
+
+    def describe(self, reference: Reference, target: Descriptor, platform: Platform) -> FoundImage:
+        found = documents.read_image(self._layers.content, target, platform)
+        config = documents.read_bytes(self._layers.content, found.manifest.config)
+        return FoundImage(
+            reference, target.digest, found.descriptor, config, found.manifest.layers, found.config.rootfs.diff_ids
+        )
+
+    def chain(self, image: FoundImage) -> Chain:
+        return image_chain(self._layers, image.layers, image.diff_ids)
+
+
+class ImageStep:
+    """The op of one `docker-image://` vertex."""
+
+    def __init__(
+        self, identifier: str, attrs: Mapping[str, str], platform: Platform, images: Images, layers: LayerStore
+    ) -> None:
+        self._reference = references.parse(identifier.partition("://")[2])
+        self._mode = attrs.get("image.resolvemode", "default")
+        self._platform = platform
+        self._images = images
+        self._layers = layers
+        self._found: FoundImage | None = None
+
+    async def cache_map(self, step: StepContext) -> CacheMap:
+        self._found = found = await self._images.find(self._reference, self._platform, self._mode)
+        # By its layers: two images that differ only in their configs have the same files.
+        digest = documents.chain_id(found.diff_ids) if found.diff_ids else "scratch"
+        return CacheMap(
+            digest=f"image {digest}",
+            components={"the image": self._reference.familiar(), "the image's digest": str(found.digest)},
+        )
+
+    async def execute(self, step: StepContext, inputs: Sequence[Result]) -> Sequence[Result]:
+        assert self._found is not None
+        chain = await asyncio.to_thread(self._images.chain, self._found)
+        return [LayersResult(chain, self._layers)]

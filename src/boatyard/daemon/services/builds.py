@@ -1,0 +1,248 @@
+"""Builds and their history."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+
+from boatyard.api.native.requester import DescriptorRequester
+from boatyard.build import debug
+from boatyard.build import request as requests
+from boatyard.build.history import BuildRecord
+from boatyard.build.llb.graph import ProxyEnv
+from boatyard.build.service import BuildService
+from boatyard.client.documents.builds import (
+    BuildDelete,
+    BuildDetail,
+    BuildRequest,
+    BuildResult,
+    BuildStep,
+    BuildSummary,
+    DebugRequest,
+    Export,
+)
+from boatyard.client.documents.envelope import ErrorDocument
+from boatyard.errors import InvalidError, UnavailableError, UnsupportedError
+from boatyard.progress import Emit, Event, ExplainEvent, VertexEvent, WarningEvent
+from boatyard.runtime.container import ContainerSpec, Executor, Stdio, TerminalReceiver
+
+SHELL = ("/bin/sh", "-c", "if [ -x /bin/bash ]; then exec /bin/bash; else exec /bin/sh; fi")
+
+
+class Builds:
+    """Implements `BuildService` of the native API. `trust_host_ca` and `proxy` are the configuration's."""
+
+    def __init__(
+        self, service: BuildService, executor: Executor, *, trust_host_ca: bool, proxy: Mapping[str, str]
+    ) -> None:
+        self._service = service
+        self._executor = executor
+        self._trust_host_ca = trust_host_ca
+        self._proxy = proxy
+        self._ended = asyncio.Condition()
+
+    async def build(
+        self, request: BuildRequest, requester: DescriptorRequester, emit: Emit, terminal: TerminalReceiver | None
+    ) -> BuildResult:
+        _check_supported(request)
+        started = time.time()
+        last: dict[str, VertexEvent] = {}
+        warnings = 0
+
+        def tell(event: Event) -> None:
+            nonlocal warnings
+            if isinstance(event, VertexEvent):
+                last[event.digest] = event
+            warnings += isinstance(event, WarningEvent)
+            emit(event)
+
+        async def failed(spec: ContainerSpec, message: str) -> None:
+            assert terminal is not None
+            await self._executor.run(replace(spec, args=SHELL), terminal)
+
+        try:
+            reply = await self._service.build(
+                self._request(request), requester, tell, failed=failed if terminal is not None else None
+            )
+        finally:
+            async with self._ended:
+                self._ended.notify_all()
+        return BuildResult(
+            ref=reply.ref,
+            response=dict(reply.response),
+            metadata={name: value.decode("utf-8", "replace") for name, value in reply.metadata.items()},
+            warnings=warnings,
+            steps=len(last),
+            cached_steps=sum(event.cached for event in last.values()),
+            duration=time.time() - started,
+            context_reports=tuple(reply.context_reports),
+        )
+
+    def _request(self, request: BuildRequest) -> requests.BuildRequest:
+        proxy = request.proxy if request.proxy is not None else self._proxy
+        context = request.locals.get("context")
+        return requests.BuildRequest(
+            ref=request.ref or os.urandom(12).hex(),
+            options=request.frontend_attrs,
+            exports=[requests.Export(export.type, export.attrs) for export in request.exports],
+            entitlements=frozenset(request.entitlements),
+            scope=context.identity.split(":", 2)[-1] if context else request.frontend_attrs.get("context", ""),
+            explain=request.explain,
+            keep_failed=request.on_error == "shell",
+            context_report=request.context_report,
+            trust_host_ca=self._trust_host_ca if request.trust_host_ca is None else request.trust_host_ca,
+            proxy=proxy_environment(proxy),
+            secrets_offered=frozenset({f"secret:{id}" for id in request.secrets} | {f"ssh:{id}" for id in request.ssh}),
+        )
+
+    async def list_builds(self, *, limit: int, status: str) -> Sequence[BuildSummary]:
+        found = [_summary(record) for record in self._service.history.list() if not status or record.status == status]
+        return found[:limit] if limit else found
+
+    async def inspect_build(self, ref: str) -> BuildDetail:
+        record = self._service.history.get(ref)
+        explained, warned = [], []
+        for event in self._service.history.events(record.ref):
+            if isinstance(event, ExplainEvent):
+                explained.append(event)
+            elif isinstance(event, WarningEvent):
+                warned.append(event)
+        return BuildDetail(
+            **_summary_fields(record),
+            frontend_attrs=record.options,
+            locals={"context": record.scope} if record.scope else {},
+            exports=tuple(
+                Export(type=export["type"], attrs={name: value for name, value in export.items() if name != "type"})
+                for export in record.exports
+            ),
+            response=record.response,
+            step_list=tuple(self._steps(record)),
+            explain=tuple(explained),
+            warning_list=tuple(warned),
+        )
+
+    def _steps(self, record: BuildRecord) -> list[BuildStep]:
+        return [
+            BuildStep(
+                number=step.number,
+                vertex=step.event.digest,
+                name=step.event.name,
+                started=step.event.started,
+                completed=step.event.completed,
+                cached=step.event.cached,
+                skipped=step.event.skipped,
+                error=step.event.error,
+                debuggable=step.vertex is not None,
+            )
+            for step in debug.steps(self._service, record.ref)
+        ]
+
+    async def build_logs(self, ref: str, *, follow: bool) -> AsyncIterator[Event]:
+        record = self._service.history.get(ref)
+        told = 0
+        while True:
+            running = record.ref in self._service.running
+            for number, event in enumerate(self._service.history.events(record.ref)):
+                if number >= told:
+                    told += 1
+                    yield event
+            if not running or not follow:
+                return
+            await asyncio.sleep(0.2)
+
+    async def cancel_build(self, ref: str) -> BuildDetail:
+        record = self._service.history.get(ref)
+        self._service.cancel(record.ref)
+        async with self._ended:
+            await self._ended.wait_for(lambda: record.ref not in self._service.running)
+        return await self.inspect_build(record.ref)
+
+    async def delete_builds(self, request: BuildDelete) -> Sequence[str]:
+        if bool(request.refs) == request.all:
+            raise InvalidError("name builds, or all of them, not both", hint="`boat builder history rm REF` or `--all`")
+        history = self._service.history
+        refs = request.refs or [record.ref for record in history.list() if record.ref not in self._service.running]
+        return [history.delete(ref) for ref in refs]
+
+    async def debug_build(self, ref: str, request: DebugRequest, stdio: Stdio | TerminalReceiver, emit: Emit) -> int:
+        code = 0
+
+        async def run(spec: ContainerSpec) -> None:
+            nonlocal code
+            code = await self._executor.run(replace(spec, args=request.argv or SHELL), stdio)
+
+        await debug.open_shell(self._service, ref, request.step, AbsentRequester(), emit, run, after=request.after)
+        return code
+
+
+class AbsentRequester:
+    """A build's client that has gone: what only it could give is unavailable. Implements `Requester`."""
+
+    def directory(self, name: str, **patterns: Sequence[str]) -> _Gone:
+        return _Gone(f"the directory {name!r}")
+
+    async def secret(self, id: str) -> bytes | None:
+        return None
+
+    async def ssh_agent(self, id: str) -> str | None:
+        return None
+
+    async def upload(self, id: str) -> int | None:
+        return None
+
+    async def output(self, index: int) -> None:
+        return None
+
+
+class _Gone:
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    async def __aenter__(self) -> None:
+        raise UnavailableError(
+            f"{self._what} of the build's client is needed to bring this step back, and isn't here any more",
+            hint="build again, then debug that build",
+        )
+
+    async def __aexit__(self, *error: object) -> None:
+        return None
+
+
+def proxy_environment(proxy: Mapping[str, str]) -> ProxyEnv | None:
+    values = {name.lower(): value for name, value in proxy.items() if value}
+    known = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
+    return (
+        ProxyEnv(**{name: values.get(name, "") for name in known}) if any(values.get(name) for name in known) else None
+    )
+
+
+def _check_supported(request: BuildRequest) -> None:
+    for option, what in (
+        (request.cache_from, "importing build caches"),
+        (request.cache_to, "exporting build caches"),
+        (request.check_reproducible, "checking reproducibility"),
+    ):
+        if option:
+            raise UnsupportedError(f"{what} is not supported yet", hint="leave the option out")
+
+
+def _summary(record: BuildRecord) -> BuildSummary:
+    return BuildSummary(**_summary_fields(record))
+
+
+def _summary_fields(record: BuildRecord) -> dict[str, object]:
+    return {
+        "ref": record.ref,
+        "name": record.name,
+        "status": record.status,
+        "started": record.created,
+        "completed": record.completed,
+        "steps": record.steps,
+        "completed_steps": record.steps,
+        "cached_steps": record.cached_steps,
+        "warnings": record.warnings,
+        "error": ErrorDocument(kind=record.error_kind, message=record.error) if record.error else None,
+    }

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from boatyard.build.history import History
+from boatyard.errors import ConflictError, InvalidError, NotFoundError, SolveError
+from boatyard.progress import LogEvent, VertexEvent
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        self.now += 1
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def history(tmp_path: Path, clock: Clock) -> History:
+    return History(tmp_path / "history", clock=clock)
+
+
+def record(history: History, ref: str, status: str = "completed") -> None:
+    history.begin(ref, ref, {}, [], "").end(status)
+    history.ended(ref)
+
+
+def test_a_build_is_replayed_as_it_was_told(history: History) -> None:
+    recording = history.begin("r1", "app", {"target": "x"}, [{"type": "image"}], "/src")
+    events = [
+        VertexEvent(digest="d", name="step", cached=True),
+        LogEvent(vertex="d", stream=1, data="hello\n", time=1.0),
+    ]
+    for event in events:
+        recording.add(event)
+    ended = recording.end(
+        "completed", response={"containerimage.digest": "sha256:x"}, graphs=[b"g"], results={"d": ("l1",)}
+    )
+    history.ended("r1")
+    assert list(history.events("r1")) == events
+    assert history.get("r1") == ended
+    assert (ended.steps, ended.cached_steps, ended.results) == (1, 1, {"d": ["l1"]})
+    assert history.graphs("r1") == [b"g"]
+
+
+def test_a_failure_is_kept_with_its_step(history: History) -> None:
+    history.begin("r1", "", {}, [], "").end("failed", error=SolveError("no", vertex="sha256:v", vertex_name="RUN x"))
+    found = history.get("r1")
+    assert (found.error, found.error_kind, found.failed_vertex) == ("no", "SolveError", "sha256:v")
+
+
+def test_the_newest_comes_first_and_is_found_as_latest(history: History) -> None:
+    record(history, "a")
+    record(history, "b")
+    assert [each.ref for each in history.list()] == ["b", "a"]
+    assert history.get("latest").ref == "b"
+
+
+def test_a_beginning_of_a_ref_is_enough_if_no_other_has_it(history: History) -> None:
+    record(history, "abc1")
+    record(history, "abd2")
+    assert history.get("abc").ref == "abc1"
+    with pytest.raises(ConflictError, match="begins the refs of 2"):
+        history.get("ab")
+    with pytest.raises(NotFoundError):
+        history.get("x")
+
+
+def test_a_build_that_was_running_when_the_daemon_died_is_interrupted(history: History, tmp_path: Path) -> None:
+    recording = history.begin("r1", "", {}, [], "")
+    recording.add(VertexEvent(digest="d", name="step"))
+    assert history.get("r1").status == "running"
+    assert History(tmp_path / "history").get("r1").status == "interrupted"
+
+
+def test_a_torn_last_line_is_left_out_of_the_replay(history: History, tmp_path: Path) -> None:
+    recording = history.begin("r1", "", {}, [], "")
+    recording.add(VertexEvent(digest="d", name="step"))
+    recording.end("completed")
+    with open(tmp_path / "history/r1/events.jsonl", "ab") as file:
+        file.write(b'{"type":"vert')
+    assert len(list(history.events("r1"))) == 1
+
+
+def test_only_so_many_builds_are_kept(tmp_path: Path, clock: Clock) -> None:
+    history = History(tmp_path, max_entries=3, clock=clock)
+    for number in range(6):
+        record(history, f"r{number}")
+    assert [each.ref for each in history.list()] == ["r5", "r4", "r3"]
+
+
+def test_old_builds_go_and_pinned_ones_stay(tmp_path: Path, clock: Clock) -> None:
+    history = History(tmp_path, max_age=100, clock=clock)
+    record(history, "old")
+    record(history, "dear")
+    history.pin("dear")
+    clock.now += 1000
+    record(history, "new")
+    assert {each.ref for each in history.list()} == {"dear", "new"}
+
+
+def test_a_running_build_is_not_deleted(history: History) -> None:
+    history.begin("r1", "", {}, [], "")
+    with pytest.raises(ConflictError, match="running"):
+        history.delete("r1")
+
+
+@pytest.mark.parametrize("ref", ["../x", "a/b", "", "x" * 200, ".hidden"])
+def test_a_ref_is_no_path(history: History, ref: str) -> None:
+    with pytest.raises(InvalidError):
+        history.begin(ref, "", {}, [], "")
