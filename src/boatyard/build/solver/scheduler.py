@@ -210,6 +210,15 @@ class Job:
                 if known and known.record:
                     yield from known.record.results
 
+    def recorded(self) -> dict[str, tuple[str, ...]]:
+        """Vertex digest -> ids of its outputs in the result store, for every vertex that has a record."""
+        found = {}
+        for digest, visit in self._visits.items():
+            record = (visit.outcome and visit.outcome.record) or (visit.probed and visit.probed.record)
+            if record:
+                found[digest] = record.results
+        return found
+
     @property
     def counts(self) -> tuple[int, int]:
         """(steps found in the cache, all steps)."""
