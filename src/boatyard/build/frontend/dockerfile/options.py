@@ -23,7 +23,8 @@ _TRUTHS = {
 }
 _NETWORKS = {"": NetMode.UNSET, "sandbox": NetMode.UNSET, "host": NetMode.HOST, "none": NetMode.NONE}
 _ULIMITS = frozenset(
-    ("core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack").split()
+    {"core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio"}
+    | {"rttime", "sigpending", "stack"}
 )
 _CPUSET = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
 

@@ -1,0 +1,171 @@
+"""The Dockerfile frontend, from request to result. Read this page first.
+
+    options -> context and Dockerfile -> syntax check -> parse -> (a question? answer it) -> convert for each platform
+
+`build` is what the service calls; it is a `frontend.base.Frontend`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from boatyard.build.frontend.base import Bridge, FrontendRequest, FrontendResult
+from boatyard.build.frontend.dockerfile import context as contexts
+from boatyard.build.frontend.dockerfile import options as options_
+from boatyard.build.frontend.dockerfile import subrequests
+from boatyard.build.frontend.dockerfile.ast import Source as SourceText
+from boatyard.build.frontend.dockerfile.context import BuildContext
+from boatyard.build.frontend.dockerfile.convert.converter import Source, convert
+from boatyard.build.frontend.dockerfile.directives import detect_syntax
+from boatyard.build.frontend.dockerfile.lint import LintReport, check_options
+from boatyard.build.frontend.dockerfile.named import NamedContexts
+from boatyard.build.frontend.dockerfile.options import BuildOptions
+from boatyard.build.frontend.dockerfile.parser import parse
+from boatyard.errors import BoatyardError, InvalidError, UnsupportedError
+from boatyard.image import reference as references
+from boatyard.image.platform import Platform
+from boatyard.progress import Range, WarningEvent
+
+_CAPABILITIES = frozenset(
+    {"inputs", "subrequests", "contexts", "gitquerystring"}  # of moby.buildkit.frontend.
+)
+_BUILT_IN = "dockerfile.v0"
+_OURS = ("docker/dockerfile", "docker/dockerfile-upstream")
+
+
+async def build(bridge: Bridge, request: FrontendRequest) -> FrontendResult:
+    """Raises DockerfileError for what is wrong with the file, InvalidError for the request, and what the bridge
+    raises."""
+    _check_capabilities(request.options)
+    question = request.options.get("requestid")
+    if question is not None:
+        subrequests.check_known(question)
+    if question == subrequests.DESCRIBE:
+        return FrontendResult(metadata=subrequests.describe())
+    options = options_.parse(request.options)
+    context = await contexts.load(bridge, request)
+    _check_syntax(options, context)
+    if question == subrequests.LINT:
+        return await _check(bridge, request, options, context)
+    source = _source(bridge, request, options, context)
+    if question is not None:
+        return FrontendResult(metadata=await _answer(question, source, context.dockerfile))
+    return await _build(source)
+
+
+def _source(bridge: Bridge, request: FrontendRequest, options: BuildOptions, context: BuildContext) -> Source:
+    dockerfile = parse(context.dockerfile, context.filename)
+    report = LintReport(check_options(dockerfile.directives.check, options.arguments.get("BUILDKIT_DOCKERFILE_CHECK")))
+    report.extend(dockerfile.findings)
+    named = NamedContexts(request.options, request.inputs, bridge, options.resolve_mode)
+    return Source(bridge, dockerfile, options, context, named, report)
+
+
+# -- building --------------------------------------------------------------------------------------------------------
+
+
+async def _build(source: Source) -> FrontendResult:
+    """All platforms at once. Findings are told even when the build fails, and once, whatever the number of
+    platforms."""
+    wanted: tuple[Platform | None, ...] = source.options.platforms or (None,)
+    try:
+        converted = await asyncio.gather(*(convert(source, platform) for platform in wanted))
+    finally:
+        _warn(source)
+    _fail_on_findings(source)
+    return FrontendResult(
+        images=tuple(item.result for item in converted),
+        files={source.dockerfile.filename: source.dockerfile.source},
+        multi_platform=source.options.multi_platform,
+        epoch=converted[0].epoch,
+    )
+
+
+def _warn(source: Source) -> None:
+    for finding in source.report.findings:
+        source.bridge.warn(
+            WarningEvent(
+                vertex=source.context.dockerfile_vertex,
+                code=finding.rule.name,
+                short=finding.detail,
+                detail=finding.rule.description,
+                url=finding.rule.url,
+                filename=source.dockerfile.filename,
+                range=Range(finding.range.start, finding.range.end),
+            )
+        )
+
+
+def _fail_on_findings(source: Source) -> None:
+    if not source.report.failed:
+        return
+    findings = source.report.findings
+    rules = sorted({finding.rule.name for finding in findings})
+    text = SourceText(source.dockerfile.filename, source.dockerfile.source)
+    raise text.error(
+        f"lint found violations of {', '.join(rules)}, and `check=error=true` makes them errors",
+        findings[0].range,
+        hint="mend them, or skip rules with `# check=skip=RULE;error=true`",
+    )
+
+
+# -- questions -------------------------------------------------------------------------------------------------------
+
+
+async def _answer(question: str, source: Source, data: bytes) -> Mapping[str, bytes]:
+    if question == subrequests.TARGETS:
+        return subrequests.list_targets(source.dockerfile, data)
+    if question == subrequests.OUTLINE:
+        return await subrequests.make_outline(source, data)
+    return await subrequests.convert_graph(source)
+
+
+async def _check(
+    bridge: Bridge, request: FrontendRequest, options: BuildOptions, context: BuildContext
+) -> FrontendResult:
+    """A file that can't be parsed is an answer here, not an error."""
+    try:
+        source = _source(bridge, request, options, context)
+    except BoatyardError as error:
+        return FrontendResult(metadata=subrequests.checked(context.filename, context.dockerfile, None, error))
+    return FrontendResult(metadata=await subrequests.check(source, context.dockerfile))
+
+
+# -- what the request and the file ask for ---------------------------------------------------------------------------
+
+
+def _check_capabilities(options: Mapping[str, str]) -> None:
+    for name in filter(None, options.get("frontend.caps", "").split(",")):
+        wanted = name.partition("+")[0]
+        if wanted.removeprefix("moby.buildkit.frontend.") not in _CAPABILITIES:
+            raise UnsupportedError(f"the frontend hasn't the capability {wanted!r}, which the client needs")
+
+
+def _check_syntax(options: BuildOptions, context: BuildContext) -> None:
+    """`# syntax` names a frontend. Those of docker/dockerfile, whatever their version, are this one."""
+    forced = options.arguments.get("BUILDKIT_SYNTAX", "").strip()
+    if forced:
+        if not _is_ours(forced.split(" ", 1)[0]):
+            raise UnsupportedError(
+                f"the frontend {forced!r} can't be run: only the built-in one is there",
+                hint=f"pass BUILDKIT_SYNTAX={_BUILT_IN}, or none",
+            )
+        return
+    directive = detect_syntax(context.dockerfile)
+    if directive is None or _is_ours(directive.word):
+        return
+    raise UnsupportedError(
+        f"the frontend {directive.word!r} of {context.filename}:{directive.range.start} can't be run: "
+        "only the built-in one is there",
+        hint=f"--build-arg BUILDKIT_SYNTAX={_BUILT_IN} reads the file with the built-in frontend",
+    )
+
+
+def _is_ours(name: str) -> bool:
+    if name == _BUILT_IN:
+        return True
+    try:
+        return references.parse(name).path in _OURS
+    except InvalidError:
+        return False
