@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import replace
@@ -21,11 +22,11 @@ from boatyard.build.ops.output import StepOutput
 from boatyard.build.ops.worker import BuildContext, Worker
 from boatyard.build.result import LayersResult, Result, Selector
 from boatyard.build.solver.types import CacheMap, ContentOf, StepContext
-from boatyard.errors import DeniedError, ExitError, InvalidError, NotFoundError
+from boatyard.errors import DeniedError, ExitError, InvalidError, NotFoundError, StorageError
 from boatyard.image.layer.chain import Chain
 from boatyard.image.layer.store import LayerStore
 from boatyard.image.snapshot.snapshotter import SnapshotId
-from boatyard.runtime import container
+from boatyard.runtime import container, rootfs
 from boatyard.runtime.container import ContainerSpec
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -159,7 +160,7 @@ class ExecStep:
 
         mounted, tree = await asyncio.to_thread(make)
         stack.push_async_callback(asyncio.to_thread, mounted.close)
-        return beneath(tree, mount.selector) if mount.selector.strip("/") else tree
+        return _beneath(tree, mount.selector)
 
     async def _special(self, stack: AsyncExitStack, mount: Mount, inputs: Sequence[Result]) -> container.Mount | None:
         target = self._target(mount)
@@ -197,7 +198,7 @@ class ExecStep:
 
             def fill(directory: Path) -> None:
                 with self._worker.layers.mount(chain) as tree:
-                    copy_tree(beneath(tree, mount.selector), directory)
+                    _copy_tree(_beneath(tree, mount.selector), directory)
 
         directory = await stack.enter_async_context(
             self._worker.cache_mounts.acquire(mount.cache.id, mount.cache.sharing, fill)
@@ -274,7 +275,7 @@ class ExecStep:
 
     async def _run(self, step: StepContext, spec: ContainerSpec) -> None:
         with StepOutput(step) as output:
-            code = await self._worker.executor.run(spec, output.stdio, on_warning=step.warn)
+            code = await self._worker.executor.run(spec, output.stdio, on_warning=lambda message: step.warn(message))
             await output.drained()
         meta = self._op.meta
         if code in (meta.valid_exit_codes or (0,)):
@@ -287,6 +288,23 @@ class ExecStep:
         if self._build.failed:
             await self._build.failed(spec, str(error))
         raise error
+
+
+def _beneath(tree: Path, selector: str) -> Path:
+    """A path inside a mounted tree; its symlinks are followed inside the tree."""
+    path = Path(rootfs.resolve(str(tree), selector)) if selector.strip("/") else tree
+    if not path.exists():
+        raise NotFoundError(f'"{selector}": not found', hint="it is the source of a mount: check source= and from=")
+    return path
+
+
+def _copy_tree(source: Path, target: Path) -> None:
+    """Files with all their attributes, the root directory's too. Blocks."""
+    result = subprocess.run(
+        ["cp", "-a", "--reflink=auto", f"{source}/.", target], capture_output=True, text=True, check=False
+    )
+    if result.returncode:
+        raise StorageError(f"can't fill a cache mount: {result.stderr.strip()}")
 
 
 def _is_read_only(mount: Mount) -> bool:
