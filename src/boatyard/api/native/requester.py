@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 from boatyard.api.native.offers import Handover, Offers
+from boatyard.api.native.pipes import until_readable
+from boatyard.api.native.relays import Relays, check_access
 from boatyard.build.requester import ClientDirectory, OutputTarget
 from boatyard.client.descriptors import MAX_SECRET
 from boatyard.client.documents.builds import BuildRequest, Local
@@ -28,8 +30,9 @@ async def open_requester(request: BuildRequest, offers: Offers, peer: Peer) -> A
             requester.add(await offers.claim(token, peer.uid))
         requester.check()
         yield requester
+        await requester.finish()
     finally:
-        requester.close()
+        await requester.close()
 
 
 class DescriptorRequester:
@@ -41,6 +44,7 @@ class DescriptorRequester:
         self._handovers: dict[str, Handover] = {}
         self._secrets: dict[str, asyncio.Task[bytes]] = {}
         self._uploads_taken: set[str] = set()
+        self._relays = Relays()
 
     def tokens(self) -> Iterable[str]:
         request = self._request
@@ -62,14 +66,25 @@ class DescriptorRequester:
             if not stat.S_ISSOCK(os.fstat(self._descriptor(token)).st_mode):
                 raise InvalidError(f"what was given as ssh agent {id!r} is not a unix socket")
         for id, token in request.uploads.items():
-            _check_access(self._descriptor(token), os.O_RDONLY, f"upload {id!r}")
+            check_access(self._descriptor(token), os.O_RDONLY, f"upload {id!r}")
         for index, export in enumerate(request.exports):
-            if export.token:
-                _check_output(self._descriptor(export.token), f"output {index + 1} (type {export.type})")
+            if export.token and not _is_directory(self._descriptor(export.token)):
+                check_access(self._descriptor(export.token), os.O_WRONLY, f"output {index + 1} (type {export.type})")
 
-    def close(self) -> None:
+    async def finish(self) -> None:
+        """Everything that was written has arrived after this."""
+        await self._relays.finish()
+
+    def abort(self) -> None:
+        """Nothing that reads from or writes to the client's pipes waits any longer. Nothing more will arrive."""
+        self._relays.abort()
+
+    async def close(self) -> None:
         for task in self._secrets.values():
             task.cancel()
+        if self._secrets:
+            await asyncio.wait(self._secrets.values())
+        await self._relays.close()
         for handover in self._handovers.values():
             handover.close()
 
@@ -109,7 +124,7 @@ class DescriptorRequester:
         if id in self._uploads_taken:
             raise InvalidError(f"the upload {id!r} was read already: a stream can be read once")
         self._uploads_taken.add(id)
-        return os.dup(self._descriptor(token))
+        return self._relays.readable(self._descriptor(token))
 
     async def output(self, index: int) -> OutputTarget | None:
         exports = self._request.exports
@@ -117,14 +132,14 @@ class DescriptorRequester:
             return None
         descriptor = self._descriptor(exports[index].token)
         uid, gid = self._peer.uid, self._peer.gid
-        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        if _is_directory(descriptor):
             return OutputTarget(directory_fd=descriptor, uid=uid, gid=gid)
-        return OutputTarget(file_fd=descriptor, uid=uid, gid=gid)
+        return OutputTarget(file_fd=self._relays.writable(descriptor), uid=uid, gid=gid)
 
     def cache_directory(self, token: str) -> int:
         """The directory of a `type=local` cache, which belongs to this object."""
         descriptor = self._descriptor(token)
-        if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        if not _is_directory(descriptor):
             raise InvalidError("what was given for a local cache is not a directory")
         return descriptor
 
@@ -149,15 +164,8 @@ def _check_directory(descriptor: int, name: str, local: Local) -> None:
         raise InvalidError(f"the identity of the local directory {name!r} is not that of the descriptor")
 
 
-def _check_output(descriptor: int, what: str) -> None:
-    if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
-        _check_access(descriptor, os.O_WRONLY, what)
-
-
-def _check_access(descriptor: int, wanted: int, what: str) -> None:
-    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
-    if flags & os.O_PATH or flags & os.O_ACCMODE not in (wanted, os.O_RDWR):
-        raise InvalidError(f"{what} was not opened for {'writing' if wanted == os.O_WRONLY else 'reading'}")
+def _is_directory(descriptor: int) -> bool:
+    return stat.S_ISDIR(os.fstat(descriptor).st_mode)
 
 
 def _offered(request: BuildRequest) -> str:
@@ -187,16 +195,10 @@ def _read_file(descriptor: int) -> bytes:
 async def _read_pipe(descriptor: int) -> bytes:
     # Opened anew, because O_NONBLOCK on the client's own description would show at the client.
     own = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    loop = asyncio.get_running_loop()
     data = bytearray()
     try:
         while len(data) <= MAX_SECRET:
-            readable = loop.create_future()
-            loop.add_reader(own, _set, readable)
-            try:
-                await readable
-            finally:
-                loop.remove_reader(own)
+            await until_readable(own)
             piece = os.read(own, _PIECE)
             if not piece:
                 break
@@ -204,8 +206,3 @@ async def _read_pipe(descriptor: int) -> bytes:
     finally:
         os.close(own)
     return bytes(data)
-
-
-def _set(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

@@ -1,7 +1,8 @@
 """What the native API asks of the rest of the daemon, one protocol a noun. Wired in `daemon.wiring`.
 
 Every method may raise errors of `boatyard.errors`. Cancelling a call stops what it does and leaves nothing behind.
-`emit` takes events on the event loop's thread. Descriptors that are passed in stay the caller's.
+`emit` takes events on the event loop's thread. Descriptors that are passed in stay the caller's, and no thread may use
+them any more when the method returns or raises; a thread that waits for one is woken up before the call is cancelled.
 """
 
 from __future__ import annotations

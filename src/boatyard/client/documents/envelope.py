@@ -62,8 +62,6 @@ class TerminalEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
     `token`. The process behind it starts now; it ends when its stream goes on."""
 
     token: str
-    vertex: str = ""
-    message: str = ""
 
 
 class StartedEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag="started"):

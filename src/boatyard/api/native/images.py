@@ -1,0 +1,234 @@
+"""Images of the daemon's store, and the base images it makes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable
+from functools import partial
+
+from boatyard.api.native.feed import Feed
+from boatyard.api.native.offers import Offers
+from boatyard.api.native.operations import Incoming, Operation, Parameter, decode, read_body
+from boatyard.api.native.pipes import Pipe, open_pipe, pieces_of, pump_body
+from boatyard.api.native.relays import with_file
+from boatyard.api.native.services import ImageService
+from boatyard.api.native.stream import Running, answer, until_disconnected
+from boatyard.client.documents.images import (
+    Bootstrapped,
+    BootstrapRequest,
+    ImageDelete,
+    ImageDetail,
+    ImageHistory,
+    ImageImport,
+    ImageList,
+    ImageLoad,
+    ImageSave,
+    ImagesDeleted,
+    ImagesLoaded,
+    ImagesSaved,
+    ImageTag,
+    ImageTagged,
+)
+from boatyard.errors import InvalidError
+from boatyard.progress import Event
+from boatyard.wire.asgi import Receive, Send
+
+_NAME = Parameter("name", "a name, an ID or an ID's prefix", required=True)
+_PLATFORM = Parameter("platform", "which image of a multi-platform name")
+_ARCHIVE = "application/x-tar"
+
+
+def operations(service: ImageService, offers: Offers) -> tuple[Operation, ...]:
+    return (
+        Operation(
+            "GET",
+            "/images",
+            "The images of the store.",
+            ImageList,
+            parameters=(Parameter("filter", "one a line: reference=, dangling=, label=, before=, since="),),
+            plain=partial(_list, service),
+        ),
+        Operation(
+            "GET",
+            "/images/inspect",
+            "One image.",
+            ImageDetail,
+            parameters=(_NAME, _PLATFORM),
+            plain=partial(_inspect, service),
+        ),
+        Operation(
+            "GET",
+            "/images/history",
+            "How an image was made.",
+            ImageHistory,
+            parameters=(_NAME, _PLATFORM),
+            plain=partial(_history, service),
+        ),
+        Operation(
+            "POST",
+            "/images/delete",
+            "Remove names, and images that have none left.",
+            ImagesDeleted,
+            request=ImageDelete,
+            plain=partial(_delete, service),
+        ),
+        Operation(
+            "POST", "/images/tag", "Give an image a name.", ImageTagged, request=ImageTag, plain=partial(_tag, service)
+        ),
+        Operation(
+            "POST",
+            "/images/load",
+            "Read an archive from a descriptor.",
+            ImagesLoaded,
+            request=ImageLoad,
+            streamed=partial(_load, service, offers),
+        ),
+        Operation(
+            "PUT",
+            "/images/archive",
+            "Read an archive from the request's body.",
+            ImagesLoaded,
+            request_type=_ARCHIVE,
+            raw=partial(_load_body, service),
+        ),
+        Operation(
+            "POST",
+            "/images/import",
+            "Make an image of a root file system archive.",
+            ImagesLoaded,
+            request=ImageImport,
+            streamed=partial(_import, service, offers),
+        ),
+        Operation(
+            "POST",
+            "/images/save",
+            "Write an archive to a descriptor.",
+            ImagesSaved,
+            request=ImageSave,
+            streamed=partial(_save, service, offers),
+        ),
+        Operation(
+            "POST",
+            "/images/archive",
+            "Send an archive as the answer's body.",
+            None,
+            request=ImageSave,
+            answer_type=_ARCHIVE,
+            raw=partial(_save_body, service),
+        ),
+        Operation(
+            "POST",
+            "/bootstrap",
+            "Make a base image from a distribution's packages.",
+            Bootstrapped,
+            request=BootstrapRequest,
+            streamed=partial(_bootstrap, service),
+        ),
+    )
+
+
+async def _list(service: ImageService, incoming: Incoming) -> ImageList:
+    return ImageList(images=tuple(await service.list_images(incoming.lines("filter"))))
+
+
+async def _inspect(service: ImageService, incoming: Incoming) -> ImageDetail:
+    return await service.inspect_image(incoming.required("name"), incoming.query.get("platform", ""))
+
+
+async def _history(service: ImageService, incoming: Incoming) -> ImageHistory:
+    return await service.image_history(incoming.required("name"), incoming.query.get("platform", ""))
+
+
+async def _delete(service: ImageService, incoming: Incoming) -> ImagesDeleted:
+    return await service.delete_images(incoming.document)
+
+
+async def _tag(service: ImageService, incoming: Incoming) -> ImageTagged:
+    request: ImageTag = incoming.document
+    return ImageTagged(name=await service.tag_image(request.source, request.target))
+
+
+async def _load(service: ImageService, offers: Offers, incoming: Incoming, feed: Feed) -> ImagesLoaded:
+    request: ImageLoad = incoming.document
+    return await with_file(
+        request.token, offers, incoming.peer, os.O_RDONLY, lambda archive: service.load_images(archive, feed.emit)
+    )
+
+
+async def _import(service: ImageService, offers: Offers, incoming: Incoming, feed: Feed) -> ImagesLoaded:
+    request: ImageImport = incoming.document
+    return await with_file(
+        request.token,
+        offers,
+        incoming.peer,
+        os.O_RDONLY,
+        lambda archive: service.import_image(request, archive, feed.emit),
+    )
+
+
+async def _save(service: ImageService, offers: Offers, incoming: Incoming, feed: Feed) -> ImagesSaved:
+    request: ImageSave = incoming.document
+    return await with_file(
+        request.token,
+        offers,
+        incoming.peer,
+        os.O_WRONLY,
+        lambda target: service.save_images(request, target, feed.emit),
+    )
+
+
+async def _bootstrap(service: ImageService, incoming: Incoming, feed: Feed) -> Bootstrapped:
+    return await service.bootstrap(incoming.document, feed.emit)
+
+
+async def _load_body(service: ImageService, incoming: Incoming, receive: Receive, send: Send, running: Running) -> None:
+    with open_pipe() as pipe:
+        await answer(
+            lambda feed: service.load_images(pipe.readable, feed.emit), running, send, pump_body(receive, pipe)
+        )
+
+
+async def _save_body(service: ImageService, incoming: Incoming, receive: Receive, send: Send, running: Running) -> None:
+    """An error before the first byte is an answer; after it, the connection breaks off without an end."""
+    request = decode(await read_body(receive), ImageSave)
+    if request.token:
+        raise InvalidError("a token makes no sense where the archive is the answer's body")
+    with open_pipe() as pipe:
+        saving = asyncio.ensure_future(_save_to_pipe(service, request, pipe))
+        running.add(saving)
+        watcher = asyncio.ensure_future(until_disconnected(receive))
+        watcher.add_done_callback(lambda _: saving.cancel())
+        try:
+            await _send_archive(send, pipe, saving)
+        finally:
+            watcher.cancel()
+            # First the reader: the thread that writes may be waiting for it.
+            pipe.close_readable()
+            saving.cancel()
+            await asyncio.wait((saving,))
+
+
+async def _save_to_pipe(service: ImageService, request: ImageSave, pipe: Pipe) -> ImagesSaved:
+    try:
+        return await service.save_images(request, pipe.writable, _ignore)
+    finally:
+        pipe.close_writable()
+
+
+async def _send_archive(send: Send, pipe: Pipe, saving: Awaitable[ImagesSaved]) -> None:
+    head = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", _ARCHIVE.encode("ascii"))]}
+    begun = False
+    async for piece in pieces_of(pipe):
+        if not begun:
+            begun = True
+            await send(head)
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await saving
+    if not begun:
+        await send(head)
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _ignore(event: Event) -> None:
+    """An archive as a body has no room for progress."""
