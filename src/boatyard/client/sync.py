@@ -62,7 +62,7 @@ class Client:
         """Raises the error the daemon answers with, and UnavailableError when it doesn't (within `timeout` seconds)."""
         with self._send(call, timeout) as connection:
             body = connection.read_all()
-        return _decode(body, call.answer)
+        return decode_answer(body, call.answer)
 
     def stream(self, call: StreamCall[A]) -> Stream[A]:
         """Use it as a context: leaving it before the end cancels what the daemon does for it."""
@@ -138,7 +138,7 @@ class Stream(Generic[A]):
         events: list[StreamEvent] = []
         lines, self._lines = self._lines, []
         for line in lines:
-            document = self._decode_line(line)
+            document = decode_line(self._decoder, line)
             if isinstance(document, Failure):
                 self._connection.close()
                 # What came before the error is shown before it is raised.
@@ -163,15 +163,6 @@ class Stream(Generic[A]):
                 "the daemon ended the answer before its result", hint="its log tells why; `boat doctor` names the file"
             )
         *self._lines, self._rest = (self._rest + data).split(b"\n")
-
-    def _decode_line(self, line: bytes) -> Any:
-        try:
-            return self._decoder.decode(line)
-        except msgspec.DecodeError as error:
-            raise UnavailableError(
-                f"the daemon sent an event this program doesn't understand: {error}",
-                hint="client and daemon may be of different versions: compare `boat version`",
-            ) from error
 
 
 class _Connection:
@@ -275,11 +266,22 @@ def refusal(status: int, body: bytes) -> BoatyardError:
         return UnavailableError(f"the daemon answered with HTTP status {status} and no explanation")
 
 
-def _decode(body: bytes, answer: type[A]) -> A:
+def decode_answer(body: bytes, answer: type[A]) -> A:
     try:
         return msgspec.json.decode(body, type=answer)
     except msgspec.DecodeError as error:
         raise UnavailableError(
             f"the daemon's answer is not what this program expects: {error}",
+            hint="client and daemon may be of different versions: compare `boat version`",
+        ) from error
+
+
+def decode_line(decoder: msgspec.json.Decoder[Any], line: bytes) -> Any:
+    """One line of a stream."""
+    try:
+        return decoder.decode(line)
+    except msgspec.DecodeError as error:
+        raise UnavailableError(
+            f"the daemon sent an event this program doesn't understand: {error}",
             hint="client and daemon may be of different versions: compare `boat version`",
         ) from error
