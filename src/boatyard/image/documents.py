@@ -42,6 +42,7 @@ class _Shape(msgspec.Struct):
 
     manifests: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     layers: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    media_type: str = msgspec.field(default="", name="mediaType")
     fs_layers: msgspec.Raw | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="fsLayers")
 
 
@@ -182,6 +183,18 @@ def children(provider: Provider, descriptor: Descriptor) -> tuple[Descriptor, ..
     return ()
 
 
+def media_type_of(data: bytes) -> str:
+    """What a document is, by its own word or, where it says nothing, by its fields. InvalidError when it is neither an
+    index nor a manifest."""
+    shape = _shape(data, "document")
+    if shape.media_type in spec.INDEXES | spec.MANIFESTS:
+        return shape.media_type
+    for field, media_type in ((shape.manifests, spec.OCI_INDEX), (shape.layers, spec.OCI_MANIFEST)):
+        if field is not msgspec.UNSET and not shape.media_type:
+            return media_type
+    raise InvalidError(f"this is neither a manifest nor an index but {shape.media_type or 'something else'!r}")
+
+
 def is_attestation(entry: Descriptor) -> bool:
     """Whether an index entry describes another entry rather than being an image."""
     unknown = entry.platform is not None and (entry.platform.os, entry.platform.architecture) == ("unknown", "unknown")
@@ -258,11 +271,15 @@ def _without_nulls(value: object) -> object:
     return value
 
 
-def _check_shape(data: bytes, what: str, *, forbidden: str) -> None:
+def _shape(data: bytes, what: str) -> _Shape:
     try:
-        shape = msgspec.json.decode(data, type=_Shape)
+        return msgspec.json.decode(data, type=_Shape)
     except (msgspec.MsgspecError, RecursionError, ValueError) as error:
         raise InvalidError(f"{what} is not valid: {str(error)[:300]}") from error
+
+
+def _check_shape(data: bytes, what: str, *, forbidden: str) -> None:
+    shape = _shape(data, what)
     if shape.fs_layers is not msgspec.UNSET:
         raise UnsupportedError(
             "this image is in Docker's schema 1, which was given up in 2019", hint="pull and push it with Docker 20.10"
