@@ -82,6 +82,7 @@ def explain(error: BaseException) -> tuple[str, str]:
 
 def _output(log: LogTail, step: str, style: Style) -> Iterator[str]:
     shown = log.last(LOG_LINES)
+    yield ""
     yield style.strong(f"> {one_line(step)}:" if step else "> last output:")
     hidden = log.seen - len(shown)
     if hidden > 0:

@@ -25,7 +25,7 @@ def warnings(found: list[WarningEvent], style: Style, *, details: bool) -> Itera
     yield ""
     yield style.caution(f"{len(unique)} warning{'s' if len(unique) != 1 else ''}{hint}:")
     for warning in unique:
-        code = f"{warning.code}: " if warning.code else ""
+        code = f"{harmless(warning.code)}: " if warning.code else ""
         yield f" - {style.strong(code)}{harmless(warning.short)}{_place(warning)}"
         if details:
             for text in (*warning.detail.splitlines(), warning.url):
