@@ -11,6 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
+from boatyard.errors import InvalidError
 
 DEFAULT_SHM_SIZE = 64 << 20
 """Bytes of /dev/shm."""
@@ -112,7 +113,11 @@ class ContainerSpec:
     readonly_root: bool = False
     trust_host_ca: bool = False
     init: bool = False
+    """Put a small init process of the host (tini or its like) before the program, to reap and to forward signals."""
     devices: tuple[str, ...] = ()
+    """`host[:inside[:permissions]]` as in `docker run --device`; permissions are a choice of `rwm`."""
+    hostname_file: bool = False
+    """Show a /etc/hostname of the container's own. A build step sees and writes the image's, as with BuildKit."""
     annotations: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -129,6 +134,14 @@ class Stdio:
 
 class TerminalReceiver(Protocol):
     def __call__(self, master_fd: int) -> None: ...
+
+
+class ExecutableError(InvalidError):
+    """The program can't be started: not there (exit code 127), or not a program (126), as a shell tells it."""
+
+    def __init__(self, message: str, *, exit_code: int, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.exit_code = exit_code
 
 
 class Executor(Protocol):

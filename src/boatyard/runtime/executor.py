@@ -1,0 +1,328 @@
+"""Runs containers with crun or runc: the Executor of a daemon on Linux.
+
+One run is: a bundle on a file system in memory, mount points in the root, one process of the runtime in the
+foreground, and the undoing of all that. What blocks is done in the spawner's threads, in one call before and one
+after.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+import logging
+import os
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from boatyard.errors import UnsupportedError
+from boatyard.runtime import cgroups, host, leftovers, probe, terminal
+from boatyard.runtime.agent import Forwarder
+from boatyard.runtime.bridge import BridgePool
+from boatyard.runtime.container import (
+    ContainerSpec,
+    Network,
+    StartedReceiver,
+    Stdio,
+    TerminalReceiver,
+    WarningReceiver,
+)
+from boatyard.runtime.launch import Attachment, Launched, Launcher, Runtime
+from boatyard.runtime.network import Mode, SandboxPool
+from boatyard.runtime.process import RuntimeProcess
+from boatyard.runtime.program import identity
+from boatyard.runtime.spawn import Spawner
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeConfig:
+    runtime: str = "auto"
+    """`auto`, `crun`, `runc`, or a program's path."""
+    network: Mode = Mode.AUTO
+    subnet: str = ""
+    """For the bridge, as 10.1.0.0/16; "" chooses one that the host doesn't use."""
+    threads: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkChoice:
+    """What Network.DEFAULT is here."""
+
+    mode: Mode
+    """Never AUTO."""
+    reason: str = ""
+    """Why it is not a bridge, when one was wished for."""
+    pool: SandboxPool | None = None
+
+
+class OciExecutor:
+    """Owns the scratch file system in `state_dir`, the spawner, the bridge, and every running container. One per
+    daemon.
+
+    To be made and used in one event loop; `start` may be left out, the first run then does it. `close` kills what
+    still runs.
+    """
+
+    def __init__(
+        self, state_dir: Path, config: RuntimeConfig = RuntimeConfig(), environ: Mapping[str, str] = os.environ
+    ) -> None:
+        self._config = config
+        self._environ = environ
+        self._instance = hashlib.sha256(os.fsencode(state_dir.absolute())).hexdigest()[:8]
+        self._group = f"boatyard-{self._instance}"
+        self._device_group: cgroups.DeviceGroup | None = None
+        self._spawner = Spawner(state_dir.absolute(), threads=config.threads, prepare_thread=self._join_device_group)
+        self._starting: asyncio.Task[None] | None = None
+        self._launcher: Launcher | None = None
+        self._attempts: list[probe.Attempt] = []
+        self._choosing = asyncio.Lock()
+        self._network: asyncio.Future[NetworkChoice] | None = None
+        self._numbers = itertools.count(1)
+        self._running: set[RuntimeProcess] = set()
+        self._runs: set[asyncio.Task[object]] = set()
+        self._closed = False
+
+    async def start(self) -> None:
+        """Clear what a killed daemon left, make the place for containers, find the runtime. Raises UnsupportedError
+        when none works.
+        """
+        if self._starting is None:
+            self._starting = asyncio.create_task(self._start())
+        await asyncio.shield(self._starting)
+
+    async def _start(self) -> None:
+        if os.geteuid() != 0:
+            raise UnsupportedError("containers can only be run by root", hint="start the daemon as root")
+        await asyncio.to_thread(self._make_place)
+        if self._config.network in (Mode.AUTO, Mode.BRIDGE):
+            self._network = asyncio.ensure_future(asyncio.to_thread(self._open_bridge))
+        await self._choose()
+
+    def _make_place(self) -> None:
+        found = leftovers.clear(self._spawner.scratch, self._group)
+        if found:
+            log.warning("removed what an earlier daemon left: %s", ", ".join(found))
+        hierarchies = cgroups.detect()
+        if "devices" in hierarchies.controllers and hierarchies.writable:
+            group = cgroups.DeviceGroup(hierarchies.controllers["devices"], f"{self._group}/shared")
+            try:
+                group.create()
+                self._device_group = group
+            except OSError as error:
+                log.info("no group for device rules: %s", error)
+        self._spawner.start()
+
+    def _join_device_group(self) -> None:
+        if self._device_group is not None:
+            self._device_group.join()
+
+    def _open_bridge(self) -> NetworkChoice:
+        pool = BridgePool(self._instance, self._config.subnet)
+        try:
+            pool.open()
+            pool.warm()
+        except UnsupportedError as error:
+            if self._config.network is Mode.BRIDGE:
+                raise
+            log.info("containers use the host's network: %s", error)
+            return NetworkChoice(Mode.HOST, error.message)
+        return NetworkChoice(Mode.BRIDGE, pool=pool)
+
+    async def _choose(self) -> Launcher:
+        facts = host.examine(device_group=self._device_group is not None)
+
+        def launcher(runtime: Runtime) -> Launcher:
+            return Launcher(runtime, facts, self._spawner.scratch, self._group, self._environ)
+
+        chosen, self._attempts = await self._spawner.submit(
+            probe.choose,
+            self._config.runtime,
+            self._spawner.scratch,
+            launcher,
+            contained=self._spawner.contained,
+            device_group=self._device_group is not None,
+        )
+        if chosen is None:
+            reasons = "; ".join(f"{tried.runtime.program.path}: {tried.failure}" for tried in self._attempts)
+            raise UnsupportedError(
+                f"no OCI runtime works on this host{': ' + reasons if reasons else ' (none is installed)'}",
+                hint="apt-get install crun",
+            )
+        self._launcher = chosen
+        return chosen
+
+    async def runtime(self) -> tuple[Runtime, list[probe.Attempt]]:
+        """The runtime in use and what was tried to find it. Starts the executor."""
+        return (await self._ready()).runtime, self._attempts
+
+    async def network(self) -> NetworkChoice:
+        """What Network.DEFAULT is. Starts the executor. With mode `bridge` it raises UnsupportedError where there
+        can't be one.
+        """
+        await self.start()
+        if self._network is None:
+            return NetworkChoice(self._config.network)
+        return await asyncio.shield(self._network)
+
+    async def _ready(self) -> Launcher:
+        await self.start()
+        launcher = self._launcher
+        if launcher is None or not _unchanged(launcher):
+            # The package was upgraded: what worked may not, what didn't may.
+            async with self._choosing:
+                if self._launcher is launcher:
+                    launcher = await self._choose()
+                else:
+                    launcher = self._launcher or await self._choose()
+        return launcher
+
+    async def _attach(self, spec: ContainerSpec, stack: AsyncExitStack) -> Attachment:
+        if spec.network is not Network.DEFAULT:
+            return Attachment(spec.network)
+        choice = await self.network()
+        if choice.pool is None:
+            return Attachment(Network.NONE if choice.mode is Mode.NONE else Network.HOST)
+        pool = choice.pool
+        acquiring = asyncio.ensure_future(asyncio.to_thread(pool.acquire))
+        cancelled = await _settle(acquiring)
+        sandbox = acquiring.result()
+        stack.callback(pool.release, sandbox, tainted=spec.insecure)
+        if cancelled:
+            raise asyncio.CancelledError
+        return Attachment(Network.DEFAULT, self._spawner.descriptor_path(sandbox.descriptor), sandbox.address)
+
+    async def run(
+        self,
+        spec: ContainerSpec,
+        stdio: Stdio | TerminalReceiver,
+        *,
+        on_start: StartedReceiver | None = None,
+        on_warning: WarningReceiver | None = None,
+    ) -> int:
+        """See `Executor`. `on_start`'s control knows its process ID (0 before) once the runtime has made the
+        container.
+        """
+        task = asyncio.current_task()
+        if task is not None:
+            self._runs.add(task)
+        try:
+            launcher = await self._ready()
+            async with AsyncExitStack() as stack:
+                attachment = await self._attach(spec, stack)
+                return await self._run(launcher, spec, stdio, attachment, on_start, on_warning)
+        finally:
+            if task is not None:
+                self._runs.discard(task)
+
+    async def _run(
+        self,
+        launcher: Launcher,
+        spec: ContainerSpec,
+        stdio: Stdio | TerminalReceiver,
+        attachment: Attachment,
+        on_start: StartedReceiver | None,
+        on_warning: WarningReceiver | None,
+    ) -> int:
+        descriptors = (stdio.stdin, stdio.stdout, stdio.stderr) if isinstance(stdio, Stdio) else None
+        run_id = f"{self._group}-{next(self._numbers)}"
+        launching = self._spawner.submit(launcher.launch, spec, run_id, descriptors, attachment)
+        cancelled = await _settle(launching)
+        launched = launching.result()
+        process = RuntimeProcess(launched.pid)
+        self._running.add(process)
+        code = 0
+        try:
+            if cancelled:
+                raise asyncio.CancelledError
+            if on_warning is not None:
+                for warning in launched.warnings:
+                    on_warning(warning)
+            async with AsyncExitStack() as stack:
+                while launched.prepared.agents:
+                    await stack.enter_async_context(Forwarder(*launched.prepared.agents.pop()))
+                if on_start is not None:
+                    on_start(process)
+                if not isinstance(stdio, Stdio):
+                    await _hand_over(launched, process, stdio)
+                code = await process.wait()
+        except BaseException:
+            # Also an error of one of the callbacks: the container has nobody any more.
+            await _settle(asyncio.ensure_future(process.kill()))
+            raise
+        finally:
+            self._running.discard(process)
+            finishing = self._spawner.submit(launcher.finish, launched, code)
+            cancelled = await _settle(finishing)
+        error = finishing.result()
+        if cancelled:
+            raise asyncio.CancelledError
+        if error is not None:
+            raise error
+        return code
+
+    async def close(self) -> None:
+        """Kill every container, wait for their runs to end, and take away everything made. Nothing can be run
+        afterwards.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        if self._starting is not None:
+            await asyncio.wait((self._starting,))
+        for process in list(self._running):
+            await process.kill()
+        if self._runs:
+            await asyncio.wait(self._runs)
+        if self._network is not None:
+            await asyncio.wait((self._network,))
+            if self._network.exception() is None and (pool := self._network.result().pool) is not None:
+                await asyncio.to_thread(pool.close)
+        await asyncio.to_thread(self._undo)
+
+    def _undo(self) -> None:
+        self._spawner.close()
+        leftovers.clear(self._spawner.scratch, self._group)
+
+
+async def _hand_over(launched: Launched, process: RuntimeProcess, receiver: TerminalReceiver) -> None:
+    """Give the terminal to its receiver as soon as it is there; a container that fails before has none."""
+    if launched.console is None:
+        raise RuntimeError("a container with a terminal was started without a console socket")
+    receiving = asyncio.ensure_future(terminal.receive(launched.console))
+    ending = asyncio.ensure_future(process.wait())
+    try:
+        await asyncio.wait((receiving, ending), return_when=asyncio.FIRST_COMPLETED)
+        if not receiving.done():
+            # It may have sent the terminal and ended at once: what is queued is still there.
+            await asyncio.wait((receiving,), timeout=0.05)
+        if receiving.done():
+            receiver(receiving.result())
+    finally:
+        receiving.cancel()
+        ending.cancel()
+
+
+def _unchanged(launcher: Launcher) -> bool:
+    program = launcher.runtime.program
+    try:
+        return identity(program.path) == program.identity
+    except OSError:
+        return False
+
+
+async def _settle(future: asyncio.Future[T]) -> bool:
+    """Wait until it is done, whatever happens; whether this task was cancelled meanwhile."""
+    cancelled = False
+    while not future.done():
+        try:
+            await asyncio.wait((future,))
+        except asyncio.CancelledError:
+            cancelled = True
+    return cancelled

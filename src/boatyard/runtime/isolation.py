@@ -1,0 +1,68 @@
+"""The daemon's own mount namespace.
+
+Mounts made in it never show on the host and vanish with the daemon, however it ends.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from boatyard.errors import DeniedError
+from boatyard.runtime import kernel
+
+log = logging.getLogger(__name__)
+
+HYBRID_HIERARCHY = "/sys/fs/cgroup/unified"
+
+
+def enter_private_mount_namespace() -> None:
+    """Move this process into a mount namespace of its own.
+
+    To be called in the main thread before any other thread exists: a thread that is there already stays on the host's
+    side. The new tree is shared with itself, so that namespaces split off later (the one in which containers are
+    started) see mounts made here. Raises DeniedError without CAP_SYS_ADMIN.
+    """
+    try:
+        kernel.unshare(kernel.CLONE_NEWNS)
+        kernel.mount("none", "/", flags=kernel.MS_REC | kernel.MS_PRIVATE)
+        kernel.mount("none", "/", flags=kernel.MS_REC | kernel.MS_SHARED)
+    except PermissionError as error:
+        raise DeniedError(
+            "a private mount namespace can't be made: the kernel refuses (CAP_SYS_ADMIN)",
+            hint="run the daemon as root, and when in a container, a privileged one",
+        ) from error
+    drop_hybrid_hierarchy()
+
+
+def drop_hybrid_hierarchy() -> bool:
+    """Unmount cgroup v2's hierarchy beside v1's, in the calling thread's namespace; whether it was there.
+
+    crun before 1.9 refuses to start when that hierarchy has controllers, even when told not to touch cgroups.
+    Harmless to others: only call it in a private mount namespace.
+    """
+    if not is_hybrid():
+        return False
+    kernel.unmount(HYBRID_HIERARCHY)
+    log.debug("hybrid cgroups: %s is hidden from containers", HYBRID_HIERARCHY)
+    return True
+
+
+def is_hybrid() -> bool:
+    return any(line.split(" ")[4] == HYBRID_HIERARCHY for line in _mountinfo())
+
+
+def propagates_mounts() -> bool:
+    """Whether mounts made in this process' namespace reach namespaces that are split off from it.
+
+    True after `enter_private_mount_namespace`, and on hosts whose init shares the root mount (systemd does).
+    """
+    for line in _mountinfo():
+        fields = line.split(" ")
+        if fields[4] == "/":
+            return any(field.startswith("shared:") for field in fields[6 : fields.index("-")])
+    return False
+
+
+def _mountinfo() -> list[str]:
+    return Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()

@@ -1,0 +1,257 @@
+"""Starting one container and clearing up after it: everything of a run that blocks.
+
+Called in the spawner's threads. What is made is recorded in `Launched` at once, so that `finish` undoes whatever was
+reached.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import posixpath
+import shutil
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from boatyard.errors import BoatyardError, InvalidError, StorageError
+from boatyard.runtime import cgroups, failure, hosts, init, mounts, rootfs, trust, users
+from boatyard.runtime import spec as oci
+from boatyard.runtime.container import BindMount, ContainerSpec, Mount, Network
+from boatyard.runtime.program import Program
+from boatyard.runtime.spawn import spawn
+
+log = logging.getLogger(__name__)
+
+RUNTIME_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """A runtime program, ready to be started."""
+
+    program: Program
+    executable: str
+    """What is started: the program, or a read-only view of it (crun then spares the copy of itself that protects it
+    from its containers).
+    """
+    compiled_filter: bool = False
+    """Takes the system call filter in compiled form."""
+    inherits_cgroup: bool = False
+    """A container without limits stays in the cgroup of the thread that starts it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """The network of one container, resolved from its spec's wish."""
+
+    network: Network
+    namespace: str = ""
+    """Path of the namespace to join."""
+    address: str = ""
+    """The container's own, for /etc/hosts."""
+
+
+@dataclass(slots=True)
+class Launched:
+    run_id: str
+    bundle: Path
+    program: str
+    pid: int = 0
+    """Of the runtime: a child of this process."""
+    cgroup: str = ""
+    points: rootfs.MountPoints | None = None
+    prepared: mounts.Prepared = field(default_factory=mounts.Prepared)
+    console: socket.socket | None = None
+    """Where the runtime will send the terminal."""
+    warnings: list[str] = field(default_factory=list)
+
+
+class Launcher:
+    """For one runtime on one host. `group` is the control group that containers get theirs beneath."""
+
+    def __init__(self, runtime: Runtime, host: oci.Host, scratch: Path, group: str, environ: Mapping[str, str]) -> None:
+        self.runtime = runtime
+        self._host = host
+        self._scratch = scratch
+        self._state = scratch / "state"
+        self.group = group
+        self._environ = environ
+
+    def launch(
+        self, spec: ContainerSpec, run_id: str, stdio: tuple[int, int, int] | None, attachment: Attachment
+    ) -> Launched:
+        """Start it; with `stdio` None it gets a terminal. Raises what `Executor.run` does; then nothing is left."""
+        if not spec.args or not spec.args[0]:
+            raise InvalidError(
+                "no program to run: the command is empty", hint="give a command, or set CMD in the image"
+            )
+        launched = Launched(run_id, self._scratch / run_id, spec.args[0])
+        try:
+            self._launch(spec, launched, stdio, attachment)
+        except BaseException as error:
+            self.finish(launched, 0)
+            if isinstance(error, OSError):
+                raise _storage_error(error) from error
+            raise
+        return launched
+
+    def _launch(
+        self, spec: ContainerSpec, launched: Launched, stdio: tuple[int, int, int] | None, attachment: Attachment
+    ) -> None:
+        root = os.path.realpath(spec.root)
+        os.mkdir(launched.bundle, 0o700)
+        user = users.lookup(root, spec.user)
+        launched.points = rootfs.MountPoints(root)
+        cwd = posixpath.normpath("/" + spec.cwd.lstrip("/"))
+        if not any(cwd == mount.target or cwd.startswith(mount.target.rstrip("/") + "/") for mount in spec.mounts):
+            rootfs.make_directories(root, cwd, user.uid, user.gid)
+        files = self._name_files(spec, attachment)
+        env: tuple[str, ...] = ()
+        if spec.trust_host_ca:
+            env = trust.variables(spec.env, trust.NEUTRAL_BUNDLE)
+            files |= self._bundles(spec, root)
+        wanted: tuple[Mount, ...] = spec.mounts
+        program = ""
+        if spec.init:
+            wanted = (*wanted, BindMount(init.find(), init.TARGET, readonly=True))
+            program = init.TARGET
+        launched.prepared = mounts.prepare(wanted, files, launched.bundle, launched.points)
+        devices = [oci.parse_device(text, _node) for text in spec.devices]
+        limited = bool(spec.insecure or devices or spec.cgroup_parent or cgroups.resources_section(spec.resources))
+        if limited or not self.runtime.inherits_cgroup:
+            if self._host.layout is cgroups.Layout.NONE:
+                if limited:
+                    launched.warnings.append(
+                        "limits and device rules are not applied: this host has no writable cgroups"
+                    )
+            else:
+                launched.cgroup = posixpath.join("/", spec.cgroup_parent or self.group, launched.run_id)
+        document, warnings = oci.configuration(
+            spec,
+            self._host,
+            oci.Placement(
+                user=user,
+                root=root,
+                cwd=cwd,
+                mounts=launched.prepared.entries,
+                network=attachment.network,
+                network_namespace=attachment.namespace,
+                cgroup=launched.cgroup,
+                terminal=stdio is None,
+                env=env,
+                init=program,
+                devices=devices,
+                compiled_filter=self.runtime.compiled_filter,
+            ),
+        )
+        launched.warnings += warnings
+        _write(launched.bundle / "config.json", msgspec.json.encode(document))
+        if stdio is None:
+            launched.console = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            launched.console.bind(str(launched.bundle / "console"))
+            launched.console.listen(1)
+        launched.pid = self._spawn(launched, stdio)
+
+    def _spawn(self, launched: Launched, stdio: tuple[int, int, int] | None) -> int:
+        args = [self.runtime.executable, "--root", str(self._state), "--log", str(launched.bundle / "log")]
+        args += ["--log-format", "json"]
+        if self.runtime.program.kind == "crun":
+            args.append(f"--cgroup-manager={'cgroupfs' if launched.cgroup else 'disabled'}")
+        args += ["run", "--bundle", str(launched.bundle)]
+        if stdio is not None:
+            return spawn([*args, launched.run_id], RUNTIME_ENVIRONMENT, stdio)
+        args += ["--console-socket", str(launched.bundle / "console")]
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            return spawn([*args, launched.run_id], RUNTIME_ENVIRONMENT, (null, null, null))
+        finally:
+            os.close(null)
+
+    def finish(self, launched: Launched, code: int) -> BoatyardError | None:
+        """Undo everything, after the runtime ended with `code`. The error when it was the runtime that failed, not
+        the program.
+        """
+        error: BoatyardError | None = None
+        launched.prepared.close()
+        if launched.console is not None:
+            launched.console.close()
+        if code == failure.RUNTIME_FAILED:
+            message = failure.last_error(_read(launched.bundle / "log"))
+            if message:
+                error = failure.explain(message, launched.program)
+        if launched.points is not None:
+            launched.points.remove()
+        state = self._state / launched.run_id
+        abandoned = state.exists()
+        if abandoned:
+            # The runtime was killed before it could clean up.
+            shutil.rmtree(state, ignore_errors=True)
+        if launched.cgroup and (abandoned or error is not None):
+            cgroups.remove_groups(launched.cgroup)
+        _remove_flat(launched.bundle)
+        return error
+
+    def _name_files(self, spec: ContainerSpec, attachment: Attachment) -> dict[str, bytes]:
+        own = attachment.network is Network.DEFAULT and attachment.namespace
+        resolver = hosts.host_resolver()
+        if own or not resolver.nameservers:
+            resolver, _ = hosts.sandbox_resolver()
+        files = {
+            "/etc/hosts": hosts.hosts_file(spec.hostname, spec.extra_hosts, attachment.address).encode(),
+            "/etc/resolv.conf": resolver.render().encode(),
+        }
+        if spec.hostname_file:
+            files["/etc/hostname"] = f"{spec.hostname}\n".encode()
+        return files
+
+    def _bundles(self, spec: ContainerSpec, root: str) -> dict[str, bytes]:
+        added = trust.host_bundle(self._environ)
+        own = trust.image_bundles(root)
+        files = {trust.NEUTRAL_BUNDLE: trust.combine(own[0][1] if own else b"", added)}
+        if trust.covers_system_bundle(spec.args):
+            files |= {path: trust.combine(data, added) for path, data in own}
+        return files
+
+
+def _node(path: str) -> tuple[int, int, int]:
+    status = os.stat(path)
+    return status.st_mode, status.st_rdev, status.st_gid
+
+
+def _write(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+    finally:
+        os.close(descriptor)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def _remove_flat(bundle: Path) -> None:
+    """A bundle holds files only."""
+    try:
+        with os.scandir(bundle) as entries:
+            for entry in entries:
+                os.unlink(entry.path)
+        os.rmdir(bundle)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        log.warning("the bundle %s can't be removed: %s", bundle, error)
+
+
+def _storage_error(error: OSError) -> StorageError:
+    place = f" ({error.filename})" if error.filename else ""
+    return StorageError(f"the container can't be made ready: {error.strerror}{place}")

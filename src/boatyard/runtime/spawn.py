@@ -1,0 +1,219 @@
+"""Where containers are started from: a few threads in a place of their own, from which nothing can be left behind.
+
+The threads live in a mount namespace split off the daemon's, and what they start lives in a PID namespace whose first
+process is `cat` reading a pipe that only the daemon holds. When the daemon ends in whatever way, the pipe closes,
+`cat` ends, and the kernel kills every process in the namespace. The scratch file system (bundles, secrets, sockets)
+is mounted only there and goes the same way.
+
+Where that can't be (mounts don't propagate, or namespaces are refused) the threads are ordinary ones, the scratch
+file system is mounted in the daemon's namespace, and what a killed daemon leaves is removed at the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from boatyard.errors import InvalidError, UnavailableError
+from boatyard.runtime import isolation, kernel
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+MAX_SCRATCH_PATH = 70
+"""Sockets are made in it, and their paths end at 107 bytes."""
+
+# The first process: mounts /proc as its namespace sees it (the threads' runtime looks its children up there), says
+# so, and waits. Ignored signals stay ignored after exec: the kernel then reaps orphans by itself.
+DAEMON_PROC = "proc"
+"""In the scratch file system: /proc as the daemon sees it."""
+
+INIT_SCRIPT = "trap '' CHLD; mount -t proc -o nosuid,nodev,noexec proc /proc && echo ready && exec cat >/dev/null"
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    mounts: int
+    """Descriptor of the mount namespace."""
+    processes: int
+    """Descriptor of the PID namespace."""
+    init: int
+    """Process ID of its first process, a child of the daemon."""
+    alive: int
+    """Write end of the pipe it reads."""
+
+
+class Spawner:
+    """Owns the threads, the namespaces and the scratch file system. One per executor.
+
+    `scratch` must be an absolute, short path; a tmpfs that never swaps is mounted there, seen by the threads only.
+    """
+
+    def __init__(self, scratch: Path, *, threads: int = 4, prepare_thread: Callable[[], None] | None = None) -> None:
+        if len(os.fsencode(scratch)) > MAX_SCRATCH_PATH:
+            raise InvalidError(
+                f"the state directory's path is too long for sockets: {scratch}",
+                hint=f"choose one of at most {MAX_SCRATCH_PATH} bytes",
+            )
+        self.scratch = scratch
+        self._prepare_thread = prepare_thread
+        self._threads = threads
+        self._place: _Place | None = None
+        self._pool: ThreadPoolExecutor | None = None
+        self._mounted_here = False
+
+    @property
+    def contained(self) -> bool:
+        """Whether what is started dies with this process, whatever happens."""
+        return self._place is not None
+
+    def start(self) -> None:
+        """Make the place. Blocking; raises OSError only when not even the scratch directory can be made."""
+        self.scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if isolation.propagates_mounts():
+            outcome: list[_Place | OSError] = []
+            worker = threading.Thread(target=lambda: outcome.append(self._make_place()), name="runtime-place")
+            worker.start()
+            worker.join()
+            made = outcome[0]
+            if isinstance(made, OSError):
+                log.warning("containers can't be given a place of their own: %s", made)
+            else:
+                self._place = made
+        if self._place is None:
+            self._mounted_here = _mount_scratch(self.scratch)
+        self._pool = ThreadPoolExecutor(self._threads, "runtime", initializer=self._enter)
+
+    def _make_place(self) -> _Place | OSError:
+        """In a thread that is thrown away afterwards."""
+        opened: list[int] = []
+        try:
+            kernel.unshare(kernel.CLONE_FS | kernel.CLONE_NEWNS)
+            kernel.mount("none", "/", flags=kernel.MS_REC | kernel.MS_SLAVE)
+            own = os.open("/proc/thread-self/ns", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            opened.append(own)
+            isolation.drop_hybrid_hierarchy()
+            if not _mount_scratch(self.scratch):
+                raise PermissionError(1, f"{self.scratch} can't be mounted")
+            daemon_proc = self.scratch / DAEMON_PROC
+            daemon_proc.mkdir()
+            kernel.mount("/proc", str(daemon_proc), flags=kernel.MS_BIND)
+            kernel.unshare(kernel.CLONE_NEWPID)
+            hold, alive = os.pipe2(os.O_CLOEXEC)
+            opened += [hold, alive]
+            said, ready = os.pipe2(os.O_CLOEXEC)
+            opened += [said, ready]
+            init = spawn(["/bin/sh", "-c", INIT_SCRIPT], {"PATH": os.defpath}, (hold, ready, 2))
+            os.close(ready)
+            opened.remove(ready)
+            if os.read(said, 16) != b"ready\n":
+                os.waitpid(init, 0)
+                raise ChildProcessError(10, "the first process of the namespace ended")
+            mounts = os.open("mnt", os.O_RDONLY | os.O_CLOEXEC, dir_fd=own)
+            processes = os.open("pid_for_children", os.O_RDONLY | os.O_CLOEXEC, dir_fd=own)
+            opened.remove(alive)
+            return _Place(mounts, processes, init, alive)
+        except OSError as error:
+            return error
+        finally:
+            for descriptor in opened:
+                os.close(descriptor)
+
+    def _enter(self) -> None:
+        """In each thread, first."""
+        if self._place is not None:
+            kernel.unshare(kernel.CLONE_FS)
+            kernel.setns(self._place.mounts, kernel.CLONE_NEWNS)
+            kernel.setns(self._place.processes, kernel.CLONE_NEWPID)
+        if self._prepare_thread is not None:
+            self._prepare_thread()
+
+    def descriptor_path(self, descriptor: int) -> str:
+        """A path by which what is started here can open one of the daemon's own descriptors."""
+        return f"{self.scratch / DAEMON_PROC if self.contained else '/proc'}/{os.getpid()}/fd/{descriptor}"
+
+    def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
+        """Run in one of the threads: there, /proc shows the namespace's processes only and has no /proc/self."""
+        if self._pool is None:
+            raise UnavailableError("the container runtime is not started, or closed already")
+        loop = asyncio.get_running_loop()
+        return asyncio.wrap_future(self._pool.submit(function, *args, **kwargs), loop=loop)
+
+    def close(self) -> None:
+        """End the threads, kill what they started and unmount. Blocking."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True)
+            self._pool = None
+        if self._place is not None:
+            place, self._place = self._place, None
+            os.close(place.alive)
+            os.kill(place.init, signal.SIGKILL)
+            os.waitpid(place.init, 0)
+            os.close(place.mounts)
+            os.close(place.processes)
+        if self._mounted_here:
+            kernel.unmount(str(self.scratch))
+            self._mounted_here = False
+
+
+def _mount_scratch(path: Path) -> bool:
+    """A tmpfs without swap (Linux 6.4), else a ramfs, which has none. False where mounting is refused."""
+    flags = kernel.MS_NOSUID | kernel.MS_NODEV
+    for kind, data in (("tmpfs", "noswap,mode=0700"), ("ramfs", "mode=0700")):
+        try:
+            kernel.mount(kind, str(path), kind, flags, data)
+        except PermissionError:
+            return False
+        except OSError as error:
+            log.debug("%s with %s: %s", kind, data, error)
+            continue
+        return True
+    return False
+
+
+def spawn(args: list[str], env: Mapping[str, str], stdio: tuple[int, int, int], *, keep: Sequence[int] = ()) -> int:
+    """Start a program with these three descriptors and nothing else (but those of `keep`, under their own numbers);
+    its process ID.
+
+    In a session of its own (a Ctrl-C at the daemon's terminal is not for it), with the signals Python ignores back at
+    their defaults. posix_spawn shares the parent's memory until exec: a large daemon starts things as fast as a small
+    one.
+    """
+    copies: list[int] = []
+    try:
+        sources = []
+        for descriptor in stdio:
+            # A source among 0-2 could be overwritten before it is copied.
+            if descriptor <= 2:
+                descriptor = os.dup(descriptor)
+                while descriptor <= 2:
+                    copies.append(descriptor)
+                    descriptor = os.dup(descriptor)
+                copies.append(descriptor)
+            sources.append(descriptor)
+        actions: list[tuple[int, int, int]] = [
+            (os.POSIX_SPAWN_DUP2, source, target) for target, source in enumerate(sources)
+        ]
+        actions += [(os.POSIX_SPAWN_DUP2, descriptor, descriptor) for descriptor in keep]
+        return os.posix_spawn(
+            args[0],
+            args,
+            env,
+            file_actions=actions,
+            setsid=True,
+            setsigmask=(),
+            setsigdef=(signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD),
+        )
+    finally:
+        for descriptor in copies:
+            os.close(descriptor)
