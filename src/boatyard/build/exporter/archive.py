@@ -1,0 +1,93 @@
+"""The `oci` and `docker` exporters: an archive that other tools load (or, with `tar=false`, an OCI layout
+directory)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from boatyard.build.exporter import assemble, options
+from boatyard.build.exporter.assemble import AssembledImage
+from boatyard.build.exporter.base import Exported, ExportRequest
+from boatyard.build.exporter.image import assembled_image, keep
+from boatyard.build.exporter.options import ImageOptions
+from boatyard.build.solver.types import StepContext
+from boatyard.errors import InvalidError
+from boatyard.image import reference as references
+from boatyard.image.archive import layout
+from boatyard.image.archive.contents import ArchivedImage
+from boatyard.image.archive.writer import write_archive
+from boatyard.image.layer.store import LayerStore
+from boatyard.image.lease import Leases
+from boatyard.image.spec import Descriptor
+from boatyard.image.virtual import LayerStreams
+
+
+class ArchiveExporter:
+    """One per daemon and format. `docker`: Docker's media types and manifest.json."""
+
+    def __init__(self, layers: LayerStore, leases: Leases, *, docker: bool) -> None:
+        self._layers = layers
+        self._leases = leases
+        self._docker = docker
+
+    async def __call__(self, step: StepContext, request: ExportRequest) -> Exported:
+        wanted = options.parse(request.attrs, oci=not self._docker)
+        target = request.target
+        if (
+            target is None
+            or (target.file_fd is None and wanted.tar)
+            or (target.directory_fd is None and not wanted.tar)
+        ):
+            kind = "file" if wanted.tar else "directory"
+            raise InvalidError(
+                f"this output needs a {kind} to write to", hint="give it dest=PATH, or dest=- for standard output"
+            )
+        names = [references.parse(name).with_default_tag() for name in wanted.names]
+        with self._leases.hold() as lease:
+            images = [
+                await assembled_image(self._layers, step, built, wanted, local=False, indexed=request.multi_platform)
+                for built in request.images
+            ]
+            for image in images:
+                for document in (image.manifest, image.config):
+                    lease.add_blob(document.descriptor.digest)
+            named, config = await asyncio.to_thread(self._keep, images, wanted, request.multi_platform)
+            lease.add_blob(named.digest)
+            archived = ArchivedImage(named, tuple(str(name) for name in names))
+            step.status("writing the archive")
+            if target.file_fd is not None:
+                await asyncio.to_thread(self._write, target.file_fd, archived, wanted)
+            elif target.directory_fd is not None:
+                await asyncio.to_thread(self._write_layout, target.directory_fd, archived)
+            step.status("writing the archive", done=True)
+        return Exported(assemble.response([str(name) for name in names], named, config))
+
+    def _keep(
+        self, images: Sequence[AssembledImage], wanted: ImageOptions, multi_platform: bool
+    ) -> tuple[Descriptor, Descriptor | None]:
+        for image in images:
+            keep(self._layers, image.config)
+            keep(self._layers, image.manifest)
+        if not multi_platform and len(images) == 1:
+            return images[0].manifest.descriptor, images[0].config.descriptor
+        index = assemble.index(images, wanted)
+        keep(self._layers, index)
+        return index.descriptor, None
+
+    def _write(self, fd: int, archived: ArchivedImage, wanted: ImageOptions) -> None:
+        with open(fd, "wb", closefd=False, buffering=0) as file:
+            write_archive(
+                file,  # type: ignore[arg-type]  # a raw file has all that is asked of it
+                [archived],
+                self._layers.content,
+                LayerStreams(self._layers),
+                epoch=wanted.epoch or 0,
+                docker=self._docker,
+            )
+
+    def _write_layout(self, fd: int, archived: ArchivedImage) -> None:
+        directory = Path(os.readlink(f"/proc/self/fd/{fd}"))
+        layout.write_layout(directory, [archived], self._layers.content, LayerStreams(self._layers))

@@ -1,0 +1,201 @@
+"""Images into and out of the store: `docker save` and OCI archives, and plain root file systems."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from boatyard.errors import InvalidError
+from boatyard.image import digest as digests
+from boatyard.image import documents, spec
+from boatyard.image.archive.contents import ArchivedImage
+from boatyard.image.archive.reader import read_archive
+from boatyard.image.archive.writer import write_archive
+from boatyard.image.digest import Digest
+from boatyard.image.layer.apply import apply
+from boatyard.image.layer.compression import Compression, open_decompressed
+from boatyard.image.layer.store import LayerStore
+from boatyard.image.lease import Leases
+from boatyard.image.platform import Platform
+from boatyard.image.reference import Reference
+from boatyard.image.spec import Descriptor, History, ImageConfig, RunConfig
+from boatyard.image.store import Image, ImageStore
+from boatyard.image.timestamp import rfc3339
+from boatyard.image.unpacking import image_chain
+from boatyard.image.virtual import LayerStreams
+
+Told = Callable[[str, int, int], None]
+"""Takes progress: of what, bytes so far, bytes in all (0: unknown). May be called from a thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """`ids` are the images', Docker's: digests of their configs for the host's platform."""
+
+    names: tuple[str, ...]
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    bytes: int
+    digest: str
+
+
+class ImageTransfer:
+    """One per daemon. Everything blocks."""
+
+    def __init__(self, images: ImageStore, layers: LayerStore, leases: Leases) -> None:
+        self._images = images
+        self._layers = layers
+        self._leases = leases
+
+    def load(self, archive_fd: int, told: Told) -> Loaded:
+        """Read an archive (which may come through a pipe) and name its images."""
+        read = 0
+
+        def count(size: int) -> None:
+            nonlocal read
+            read += size
+            told("reading the archive", read, 0)
+
+        with self._leases.hold() as lease, open(archive_fd, "rb", closefd=False) as file:
+            loaded = read_archive(file, self._layers.content, hold=lease.add_blob, on_bytes=count)
+            names: list[str] = []
+            ids: list[str] = []
+            for image in loaded:
+                for name in image.names or (None,):
+                    kept = self._images.put(name, image.target)
+                    if kept.reference:
+                        names.append(kept.reference.familiar())
+                ids.append(self._images.id(self._images.put(image.names[0] if image.names else None, image.target)))
+        return Loaded(tuple(names), tuple(ids))
+
+    def import_rootfs(
+        self,
+        archive_fd: int,
+        name: Reference | None,
+        platform: Platform,
+        config: RunConfig,
+        message: str,
+        now: float,
+    ) -> Loaded:
+        """An image with one layer of a tar (compressed or not) with a root file system in it."""
+        snapshotter = self._layers.snapshotter
+        active = snapshotter.prepare()
+        try:
+            with open(archive_fd, "rb", closefd=False) as file, open_decompressed(file) as tar:
+                apply(tar, snapshotter.directory(active), whiteouts=False)
+            layer = self._layers.add(active)
+        except BaseException:
+            snapshotter.remove(active)
+            raise
+        with self._leases.hold() as lease:
+            lease.add_layer(layer)
+            ((diff_id, size),) = self._layers.describe((layer,))
+            created = rfc3339(now)
+            document = ImageConfig(
+                architecture=platform.architecture,
+                os=platform.os,
+                variant=platform.variant,
+                created=created,
+                config=config,
+                rootfs=spec.RootFS(diff_ids=(diff_id,)),
+                history=(History(created=created, comment=message or "imported"),),
+            )
+            content = self._layers.content
+            described = documents.write(content, spec.encode(document), spec.OCI_CONFIG)
+            manifest = spec.Manifest(
+                schema_version=2,
+                media_type=spec.OCI_MANIFEST,
+                config=described,
+                layers=(Descriptor(media_type=spec.OCI_LAYER, digest=diff_id, size=size),),
+            )
+            self._layers.record_chain((layer,))
+            self._images.put(name, documents.write(content, spec.encode(manifest), spec.OCI_MANIFEST))
+        return Loaded((name.familiar(),) if name else (), (described.digest,))
+
+    def save(
+        self,
+        wanted: Sequence[tuple[str, Image]],
+        target_fd: int,
+        *,
+        docker: bool,
+        wanted_platforms: Sequence[Platform],
+        compression: str,
+        level: int | None,
+        told: Told,
+    ) -> Saved:
+        """Write an archive of images, each under the name it was asked for by (an ID gives it all its names)."""
+        written = 0
+
+        def count(size: int) -> None:
+            nonlocal written
+            written += size
+            told("writing the archive", written, 0)
+
+        with self._leases.hold():
+            archived = [self._archived(text, image, wanted_platforms, compression, level) for text, image in wanted]
+            with open(target_fd, "wb", closefd=False) as file:
+                size = write_archive(
+                    file,
+                    _joined(archived),
+                    self._layers.content,
+                    LayerStreams(self._layers),
+                    docker=docker,
+                    platform=wanted_platforms[0] if wanted_platforms else None,
+                    on_bytes=count,
+                )
+        return Saved(size, archived[0].target.digest if len(archived) == 1 else "")
+
+    def _archived(
+        self, text: str, image: Image, wanted: Sequence[Platform], compression: str, level: int | None
+    ) -> ArchivedImage:
+        names = [each.name for each in self._images.named(image.target.digest) if each.reference]
+        by_name = [name for name in names if image.name == name]
+        target = image.target
+        if wanted:
+            if len(wanted) > 1:
+                raise InvalidError(
+                    "one platform at a time can be saved", hint="leave --platform out to save all of them"
+                )
+            target = documents.resolve_platform(self._layers.content, target, wanted[0])
+        if compression:
+            target = self._compressed(
+                target, Compression(compression) if level is None else Compression(compression, level)
+            )
+        is_id = digests.is_digest(text) or not image.reference or text in image.target.digest
+        return ArchivedImage(target, tuple(names if is_id else by_name or [image.name]))
+
+    def _compressed(self, target: Descriptor, compression: Compression) -> Descriptor:
+        """The same image with its layers in another compression; the documents are kept only for the archive's
+        making."""
+        content = self._layers.content
+        if target.media_type in spec.INDEXES:
+            index = documents.read_index(content, target)
+            manifests = tuple(
+                msgspec.structs.replace(entry, digest=new.digest, size=new.size)
+                for entry in index.manifests
+                for new in (self._compressed(entry, compression),)
+            )
+            return documents.write(
+                content, spec.encode(msgspec.structs.replace(index, manifests=manifests)), target.media_type
+            )
+        manifest = documents.read_manifest(content, target)
+        config = documents.read_config(content, manifest)
+        chain = image_chain(self._layers, manifest.layers, config.rootfs.diff_ids)
+        blobs = tuple(self._layers.blob(layer, compression, force=True) for layer in chain)
+        changed = msgspec.structs.replace(manifest, layers=blobs)
+        return documents.write(content, spec.encode(changed), target.media_type)
+
+
+def _joined(images: Sequence[ArchivedImage]) -> list[ArchivedImage]:
+    """Names of the same image together."""
+    names: dict[Digest, list[str]] = {}
+    targets: dict[Digest, Descriptor] = {}
+    for image in images:
+        targets[image.target.digest] = image.target
+        names.setdefault(image.target.digest, []).extend(image.names)
+    return [ArchivedImage(target, tuple(dict.fromkeys(names[digest]))) for digest, target in targets.items()]
