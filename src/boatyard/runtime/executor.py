@@ -12,13 +12,13 @@ import hashlib
 import itertools
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
-from boatyard.errors import UnsupportedError
+from boatyard.errors import StorageError, UnavailableError, UnsupportedError
 from boatyard.runtime import cgroups, host, leftovers, probe, terminal
 from boatyard.runtime.agent import Forwarder
 from boatyard.runtime.bridge import BridgePool
@@ -38,7 +38,10 @@ from boatyard.runtime.spawn import Spawner
 
 log = logging.getLogger(__name__)
 
+P = ParamSpec("P")
 T = TypeVar("T")
+
+CLOSE_INTERVAL = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,31 +82,37 @@ class OciExecutor:
         self._group = f"boatyard-{self._instance}"
         self._device_group: cgroups.DeviceGroup | None = None
         self._spawner = Spawner(state_dir.absolute(), threads=config.threads, prepare_thread=self._join_device_group)
-        self._starting: asyncio.Task[None] | None = None
+        self._placing: asyncio.Task[None] | None = None
         self._launcher: Launcher | None = None
         self._attempts: list[probe.Attempt] = []
         self._choosing = asyncio.Lock()
         self._network: asyncio.Future[NetworkChoice] | None = None
         self._numbers = itertools.count(1)
         self._running: set[RuntimeProcess] = set()
-        self._runs: set[asyncio.Task[object]] = set()
+        self._active = 0
+        self._idle = asyncio.Event()
         self._closed = False
 
     async def start(self) -> None:
-        """Clear what a killed daemon left, make the place for containers, find the runtime. Raises UnsupportedError
-        when none works.
-        """
-        if self._starting is None:
-            self._starting = asyncio.create_task(self._start())
-        await asyncio.shield(self._starting)
+        """Clear what a killed daemon left, make the place for containers, find the runtime, begin with the bridge.
 
-    async def _start(self) -> None:
+        Raises UnsupportedError when no runtime works; each later run looks for one again.
+        """
+        await self._ready()
+
+    async def _placed(self) -> None:
+        if self._closed:
+            raise UnavailableError("the container runtime is closed")
+        if self._placing is None:
+            self._placing = asyncio.create_task(self._place())
+        await asyncio.shield(self._placing)
+
+    async def _place(self) -> None:
         if os.geteuid() != 0:
             raise UnsupportedError("containers can only be run by root", hint="start the daemon as root")
         await asyncio.to_thread(self._make_place)
         if self._config.network in (Mode.AUTO, Mode.BRIDGE):
             self._network = asyncio.ensure_future(asyncio.to_thread(self._open_bridge))
-        await self._choose()
 
     def _make_place(self) -> None:
         found = leftovers.clear(self._spawner.scratch, self._group)
@@ -128,7 +137,8 @@ class OciExecutor:
         try:
             pool.open()
             pool.warm()
-        except UnsupportedError as error:
+        except (UnsupportedError, UnavailableError, StorageError) as error:
+            pool.close()
             if self._config.network is Mode.BRIDGE:
                 raise
             log.info("containers use the host's network: %s", error)
@@ -158,6 +168,27 @@ class OciExecutor:
         self._launcher = chosen
         return chosen
 
+    @property
+    def attempts(self) -> list[probe.Attempt]:
+        """What was tried to find a runtime."""
+        return self._attempts
+
+    @property
+    def contained(self) -> bool:
+        """Whether everything started ends with this process, however it ends. Known once started."""
+        return self._spawner.contained
+
+    @property
+    def scratch(self) -> Path:
+        return self._spawner.scratch
+
+    async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a blocking function where containers are started from: in that mount namespace, with the scratch file
+        system in sight.
+        """
+        await self._placed()
+        return await self._spawner.submit(function, *args, **kwargs)
+
     async def runtime(self) -> tuple[Runtime, list[probe.Attempt]]:
         """The runtime in use and what was tried to find it. Starts the executor."""
         return (await self._ready()).runtime, self._attempts
@@ -166,21 +197,20 @@ class OciExecutor:
         """What Network.DEFAULT is. Starts the executor. With mode `bridge` it raises UnsupportedError where there
         can't be one.
         """
-        await self.start()
+        await self._placed()
         if self._network is None:
             return NetworkChoice(self._config.network)
         return await asyncio.shield(self._network)
 
     async def _ready(self) -> Launcher:
-        await self.start()
+        await self._placed()
         launcher = self._launcher
         if launcher is None or not _unchanged(launcher):
-            # The package was upgraded: what worked may not, what didn't may.
+            # Not found yet, or the package was upgraded: what worked may not, what didn't may.
             async with self._choosing:
-                if self._launcher is launcher:
-                    launcher = await self._choose()
-                else:
-                    launcher = self._launcher or await self._choose()
+                if self._launcher is launcher or self._launcher is None:
+                    return await self._choose()
+                return self._launcher
         return launcher
 
     async def _attach(self, spec: ContainerSpec, stack: AsyncExitStack) -> Attachment:
@@ -209,17 +239,16 @@ class OciExecutor:
         """See `Executor`. `on_start`'s control knows its process ID (0 before) once the runtime has made the
         container.
         """
-        task = asyncio.current_task()
-        if task is not None:
-            self._runs.add(task)
+        self._active += 1
         try:
             launcher = await self._ready()
             async with AsyncExitStack() as stack:
                 attachment = await self._attach(spec, stack)
                 return await self._run(launcher, spec, stdio, attachment, on_start, on_warning)
         finally:
-            if task is not None:
-                self._runs.discard(task)
+            self._active -= 1
+            if self._active == 0:
+                self._idle.set()
 
     async def _run(
         self,
@@ -234,6 +263,8 @@ class OciExecutor:
         run_id = f"{self._group}-{next(self._numbers)}"
         launching = self._spawner.submit(launcher.launch, spec, run_id, descriptors, attachment)
         cancelled = await _settle(launching)
+        if cancelled and launching.exception() is not None:
+            raise asyncio.CancelledError
         launched = launching.result()
         process = RuntimeProcess(launched.pid)
         self._running.add(process)
@@ -274,12 +305,14 @@ class OciExecutor:
         if self._closed:
             return
         self._closed = True
-        if self._starting is not None:
-            await asyncio.wait((self._starting,))
-        for process in list(self._running):
-            await process.kill()
-        if self._runs:
-            await asyncio.wait(self._runs)
+        if self._placing is not None:
+            await asyncio.wait((self._placing,))
+        while self._active:
+            self._idle.clear()
+            for process in list(self._running):
+                await process.kill()
+            # One that was about to start when the others were killed is met in the next round.
+            await asyncio.wait((asyncio.ensure_future(self._idle.wait()),), timeout=CLOSE_INTERVAL)
         if self._network is not None:
             await asyncio.wait((self._network,))
             if self._network.exception() is None and (pool := self._network.result().pool) is not None:

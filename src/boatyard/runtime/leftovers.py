@@ -87,8 +87,13 @@ def _start_time(pid: int) -> int:
 
 
 def _members(directory: Path) -> list[int]:
+    """Processes in a cgroup. Not this one: threads of it that just ended may still count as members."""
     try:
-        return [int(line) for line in (directory / "cgroup.procs").read_text().split() if int(line) > 1]
+        return [
+            int(line)
+            for line in (directory / "cgroup.procs").read_text().split()
+            if int(line) not in (0, 1, os.getpid())
+        ]
     except OSError:
         return []
 
