@@ -27,6 +27,7 @@ from boatyard.errors import ConflictError, StorageError, UnavailableError
 
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 10.0
+MAX_LOG = 8 << 20
 _LOG_LINES = 12
 READY = b"ready\n"
 
@@ -98,6 +99,7 @@ def _start(path: str, environ: Mapping[str, str]) -> None:
     log = places(environ, os.geteuid()).log
     try:
         os.makedirs(os.path.dirname(log), mode=0o711, exist_ok=True)
+        _rotate(log)
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StorageError(
@@ -117,6 +119,15 @@ def _start(path: str, environ: Mapping[str, str]) -> None:
             os.close(writable)
     if answer != READY:
         _explain_failure(path, answer, log, log_start)
+
+
+def _rotate(log: str) -> None:
+    """One old log is kept."""
+    try:
+        if os.stat(log).st_size > MAX_LOG:
+            os.replace(log, f"{log}.1")
+    except FileNotFoundError:
+        pass
 
 
 def _spawn(path: str, environ: Mapping[str, str], output: int, ready: int) -> None:

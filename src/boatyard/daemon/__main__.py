@@ -1,0 +1,7 @@
+"""`python -m boatyard.daemon` is boatd."""
+
+from __future__ import annotations
+
+from boatyard.daemon.main import main
+
+main()

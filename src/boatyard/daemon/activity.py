@@ -1,0 +1,55 @@
+"""What keeps the daemon from being idle: requests at work, and jobs in the background."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from boatyard.client.documents.envelope import PREFIX
+from boatyard.wire.asgi import Application, Receive, Scope, Send
+
+_QUIET = frozenset(f"{PREFIX}/{name}" for name in ("ping", "version", "info", "shutdown"))
+"""Asking how the daemon is, is no work."""
+
+
+class Activity:
+    """One per daemon, used on its event loop."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last = clock()
+        self.running = 0
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        self.running += 1
+        try:
+            yield
+        finally:
+            self.running -= 1
+            self._last = self._clock()
+
+    def idle_left(self, seconds: float) -> float:
+        """How long until it has been idle for `seconds`; all of them while something is at work."""
+        return seconds if self.running else self._last + seconds - self._clock()
+
+    async def until_idle(self, seconds: float) -> None:
+        while (left := self.idle_left(seconds)) > 0:  # noqa: ASYNC110 -- it waits for a moment, which moves
+            await asyncio.sleep(left)
+
+
+class Counted:
+    """Requests to `application` as activity."""
+
+    def __init__(self, application: Application, activity: Activity) -> None:
+        self._application = application
+        self._activity = activity
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] in _QUIET:
+            await self._application(scope, receive, send)
+            return
+        with self._activity.working():
+            await self._application(scope, receive, send)
