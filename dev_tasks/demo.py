@@ -1,4 +1,5 @@
-"""`./dev demo`: make base images from Debian's archive, build a multi-stage Dockerfile on them, run the result, build it again.
+"""`./dev demo`: make base images from Debian's archive, build a multi-stage Dockerfile on them, run the result, build
+it again.
 
 Everything lives in a directory of its own that is removed at the end (`--keep DIR` keeps it).
 """

@@ -35,20 +35,18 @@ class Policy:
     all: bool = False
 
 
-def default_policies(root: Path) -> tuple[Policy, ...]:
-    """What is kept when the configuration doesn't say: bounded by the size of the disk that the root is on."""
+def default_policies(root: Path, **bounds: int) -> tuple[Policy, ...]:
+    """What is kept when the configuration doesn't say. `bounds` replace those that the size of the root's disk gives."""
     size = shutil.disk_usage(root).total
     bounds = {
         "reserved_space": min(size // 10, 10 * GB),
         "max_used_space": min(size * 8 // 10, 100 * GB),
         "min_free_space": size // 5,
+        **bounds,
     }
+    sources = (f"type=={LOCAL}", f"type=={CACHE_MOUNT}", f"type=={GIT}")
     return (
-        Policy(
-            filters=(f"type=={LOCAL}", f"type=={CACHE_MOUNT}", f"type=={GIT}"),
-            keep_duration=48 * 3600,
-            max_used_space=512_000_000,
-        ),
+        Policy(filters=sources, keep_duration=48 * 3600, max_used_space=512_000_000),
         Policy(keep_duration=60 * 24 * 3600, **bounds),
         Policy(**bounds),
         Policy(all=True, **bounds),

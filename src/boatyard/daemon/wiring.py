@@ -1,19 +1,64 @@
 """Where the parts of the daemon are made and handed to each other: explicit calls, in one place, no registration.
 
-Knows everything; nothing knows it but `daemon.main`.
+Knows everything; nothing knows it but `daemon.server`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import asyncio
+import logging
+import os
+import shutil
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
-from boatyard.api.native.services import BuildService, DiskService, ImageService, RunService
+from boatyard.api.native.services import BuildService as NativeBuilds
+from boatyard.api.native.services import DiskService, ImageService, RunService
+from boatyard.build.cache.records import SqliteRecords
+from boatyard.build.exporter.archive import ArchiveExporter
+from boatyard.build.exporter.base import Exporter
+from boatyard.build.exporter.files import LocalExporter, TarExporter
+from boatyard.build.exporter.image import ImageExporter
+from boatyard.build.frontend.dockerfile import frontend as dockerfile
+from boatyard.build.history import History
+from boatyard.build.ops.cachemount import CacheMounts
+from boatyard.build.ops.worker import Worker
+from boatyard.build.prune import Policy, Pruner, default_policies
+from boatyard.build.results import ChainResults, chain_of
+from boatyard.build.service import BuildService
+from boatyard.build.solver.scheduler import Solver
+from boatyard.build.source.image import Images, NoFetcher
+from boatyard.build.usage import UsageList
 from boatyard.client.documents.system import Check, Component
 from boatyard.daemon.activity import Activity
-from boatyard.daemon.config import Config
+from boatyard.daemon.config import Config, GcConfig
+from boatyard.daemon.services.builds import Builds
+from boatyard.daemon.services.disk import Disk
+from boatyard.daemon.services.images import Images as ImageRequests
+from boatyard.daemon.services.runs import Runs
+from boatyard.engine.run import Runner
+from boatyard.errors import BoatyardError
+from boatyard.image import documents, gc
+from boatyard.image.content.directory import DirectoryStore
+from boatyard.image.database import Database
+from boatyard.image.layer.chain import LayerId
+from boatyard.image.layer.store import LayerStore
+from boatyard.image.lease import Leases
 from boatyard.image.platform import host_platform
+from boatyard.image.snapshot.choice import choose_snapshotter
+from boatyard.image.store import ImageStore
+from boatyard.image.transfer import ImageTransfer
+from boatyard.runtime import doctor
+from boatyard.runtime.executor import OciExecutor, RuntimeConfig
+from boatyard.runtime.network import Mode
+
+log = logging.getLogger(__name__)
+
+GC_INTERVAL = 60.0
+"""Seconds between two garbage collections, at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,22 +69,218 @@ class Yard:
     checks: Callable[[], Awaitable[Sequence[Check]]]
     warnings: Callable[[], Sequence[str]]
     platforms: Sequence[str]
-    builds: BuildService | None = None
+    builds: NativeBuilds | None = None
     images: ImageService | None = None
     disk: DiskService | None = None
     runs: RunService | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """What is on disk, opened."""
+
+    content: DirectoryStore
+    layers: LayerStore
+    images: ImageStore
+    leases: Leases
+
+
 @asynccontextmanager
 async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
     """Make everything below the daemon's root, clean up what an earlier daemon left, and take it down at the end."""
-    async with AsyncExitStack():
-        yield Yard(components=_no_components, checks=_no_checks, warnings=list, platforms=[str(host_platform())])
+    root = Path(config.root)
+    async with AsyncExitStack() as stack:
+        stores = _open_stores(root, stack)
+        executor = OciExecutor(
+            Path(config.run) / "containers",
+            RuntimeConfig(
+                runtime=config.runtime.name,
+                network=Mode(config.network.mode),
+                subnet=config.network.subnet,
+                **({"threads": config.runtime.threads} if config.runtime.threads else {}),
+            ),
+        )
+        stack.push_async_callback(executor.close)
+        records = SqliteRecords(root / "cache.db")
+        stack.callback(records.close)
+        cache_mounts = CacheMounts(root / "cache-mounts")
+        solver = Solver(records, ChainResults(stores.layers), parallelism=config.max_parallelism or _parallelism())
+        worker = Worker(
+            layers=stores.layers,
+            images=Images(stores.images, stores.layers, NoFetcher()),
+            executor=executor,
+            cache_mounts=cache_mounts,
+            directory=_made(root / "sources"),
+            platform=host_platform(),
+        )
+        service = BuildService(
+            worker,
+            solver,
+            {"dockerfile.v0": dockerfile.build},
+            _exporters(stores),
+            History(root / "history", max_age=config.history.max_age, max_entries=config.history.max_entries),
+            entitlements=frozenset(config.entitlements),
+        )
+
+        def roots() -> Iterator[LayerId]:
+            """The layers that the build cache and running builds hold."""
+            for record in records.walk():
+                for result in record.results:
+                    yield from chain_of(result)
+            for result in solver.live_results():
+                yield from chain_of(result)
+
+        def sweep() -> int:
+            return gc.collect(stores.content, stores.layers, stores.images, stores.leases, roots=roots).bytes
+
+        usage = UsageList(
+            records, stores.layers, cache_mounts, worker.directory, solver.live_results, lambda: _image_layers(stores)
+        )
+        pruner = Pruner(usage, records, cache_mounts, root, sweep)
+        collector = Collector(pruner, policies(config.gc, root) if config.gc.enabled else ())
+        stack.push_async_callback(collector.close)
+        proxy = config.proxy.variables()
+        # Finding a runtime takes a while and fails on hosts that can only build files: neither keeps the daemon from
+        # answering.
+        starting = asyncio.create_task(_started(executor))
+        stack.push_async_callback(_ended, starting)
+        yield Yard(
+            components=lambda: _components(executor, stores),
+            checks=lambda: _checks(executor, root),
+            warnings=list,
+            platforms=[str(host_platform())],
+            builds=Builds(service, executor, trust_host_ca=config.trust_host_ca, proxy=proxy, ended=collector.wake),
+            images=ImageRequests(
+                stores.images, stores.layers, ImageTransfer(stores.images, stores.layers, stores.leases), sweep
+            ),
+            disk=Disk(usage, pruner, cache_mounts, stores.images),
+            runs=Runs(Runner(stores.layers, executor), stores.images, trust_host_ca=config.trust_host_ca, proxy=proxy),
+        )
 
 
-async def _no_components() -> Sequence[Component]:
-    return ()
+def _open_stores(root: Path, stack: AsyncExitStack) -> Stores:
+    database = Database(root / "meta.db")
+    stack.callback(database.close)
+    content = DirectoryStore(root)
+    content.cleanup()
+    snapshotter = choose_snapshotter(root / "snapshots")
+    snapshotter.cleanup()
+    layers = LayerStore(database, content, snapshotter)
+    layers.cleanup()
+    leases = Leases(database)
+    leases.drop_process_leases()
+    return Stores(content, layers, ImageStore(database, content), leases)
 
 
-async def _no_checks() -> Sequence[Check]:
-    return ()
+def _exporters(stores: Stores) -> dict[str, Exporter]:
+    return {
+        "image": ImageExporter(stores.images, stores.layers),
+        "oci": ArchiveExporter(stores.layers, stores.leases, docker=False),
+        "docker": ArchiveExporter(stores.layers, stores.leases, docker=True),
+        "tar": TarExporter(stores.layers),
+        "local": LocalExporter(stores.layers),
+    }
+
+
+def _image_layers(stores: Stores) -> Iterator[LayerId]:
+    for image in stores.images.list():
+        for manifest in documents.image_manifests(stores.content, image.target):
+            found = documents.read_image(stores.content, manifest)
+            yield from stores.layers.find_chain(found.config.rootfs.diff_ids) or ()
+
+
+class Collector:
+    """Collects garbage after builds, at most once in GC_INTERVAL. One per daemon."""
+
+    def __init__(self, pruner: Pruner, policies: Sequence[Policy]) -> None:
+        self._pruner = pruner
+        self._policies = policies
+        self._last = 0.0
+        self._task: asyncio.Task[None] | None = None
+
+    def wake(self) -> None:
+        """A build ended."""
+        now = time.monotonic()
+        if self._policies and now - self._last >= GC_INTERVAL and (self._task is None or self._task.done()):
+            self._last = now
+            self._task = asyncio.create_task(self._collect())
+
+    async def _collect(self) -> None:
+        await asyncio.sleep(1)  # the next build may be waiting already
+        try:
+            removed = await asyncio.to_thread(self._pruner.collect, self._policies)
+        except BoatyardError as error:
+            log.warning("garbage collection failed: %s", error)
+            return
+        if removed:
+            log.info("collected %d records, %d bytes", len(removed), sum(row.size for row in removed))
+
+    async def close(self) -> None:
+        if self._task:
+            await _ended(self._task)
+
+
+def policies(config: GcConfig, root: Path) -> tuple[Policy, ...]:
+    """The configured policies, or the default ones with the configured bounds."""
+    if config.policies:
+        return tuple(
+            Policy(
+                filters=policy.filters,
+                keep_duration=float(policy.keep_duration),
+                reserved_space=int(policy.reserved_space),
+                max_used_space=int(policy.max_used_space),
+                min_free_space=int(policy.min_free_space),
+                all=policy.all,
+            )
+            for policy in config.policies
+        )
+    bounds = {
+        name: int(value)
+        for name in ("reserved_space", "max_used_space", "min_free_space")
+        if (value := getattr(config, name)) is not None
+    }
+    return default_policies(root, **bounds)
+
+
+async def _started(executor: OciExecutor) -> None:
+    try:
+        await executor.start()
+    except BoatyardError as error:
+        log.warning("steps can't be run: %s (%s)", error, error.hint)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def _components(executor: OciExecutor, stores: Stores) -> list[Component]:
+    found = [Component(name="snapshotter", version=stores.layers.snapshotter.name)]
+    try:
+        runtime, _ = await executor.runtime()
+        found.append(Component(name="runtime", version=runtime.program.version, detail=str(runtime.program.path)))
+        network = await executor.network()
+        found.append(Component(name="network", version=network.mode.value, detail=network.reason))
+    except BoatyardError as error:
+        found.append(Component(name="runtime", detail=str(error)))
+    if git := shutil.which("git"):
+        found.append(Component(name="git", detail=git))
+    return found
+
+
+async def _checks(executor: OciExecutor, root: Path) -> list[Check]:
+    status = {doctor.Status.OK: "ok", doctor.Status.WARN: "warning", doctor.Status.FAIL: "failed"}
+    return [
+        Check(name=check.name, status=status[check.status], detail=check.detail, hint=check.fix)
+        for check in await doctor.report(executor, root)
+    ]
+
+
+def _parallelism() -> int:
+    # Steps wait for networks and disks as much as they compute.
+    return max(4, 2 * (os.cpu_count() or 1))
+
+
+def _made(directory: Path) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ from boatyard.image.platform import Platform
 from boatyard.image.spec import Descriptor, RunConfig
 from boatyard.image.unpacking import image_chain
 from boatyard.runtime import container
-from boatyard.runtime.container import ContainerSpec, Control, Executor, Stdio, TerminalReceiver
+from boatyard.runtime.container import ContainerSpec, Executor, StartedReceiver, Stdio, TerminalReceiver, WarningReceiver
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -61,8 +61,8 @@ class Runner:
         options: RunOptions,
         stdio: Stdio | TerminalReceiver,
         *,
-        on_start: Callable[[Control], None] | None = None,
-        on_warning: Callable[[str], None] | None = None,
+        on_start: StartedReceiver | None = None,
+        on_warning: WarningReceiver | None = None,
     ) -> int:
         """The process's exit code. Its changes to the root file system are thrown away."""
         image = documents.read_image(self._layers.content, target, platform)

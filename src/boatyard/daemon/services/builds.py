@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 
 from boatyard.api.native.requester import DescriptorRequester
@@ -33,15 +33,23 @@ SHELL = ("/bin/sh", "-c", "if [ -x /bin/bash ]; then exec /bin/bash; else exec /
 
 
 class Builds:
-    """Implements `BuildService` of the native API. `trust_host_ca` and `proxy` are the configuration's."""
+    """Implements `BuildService` of the native API. `trust_host_ca` and `proxy` are the configuration's; `ended` is
+    called whenever a build has ended."""
 
     def __init__(
-        self, service: BuildService, executor: Executor, *, trust_host_ca: bool, proxy: Mapping[str, str]
+        self,
+        service: BuildService,
+        executor: Executor,
+        *,
+        trust_host_ca: bool,
+        proxy: Mapping[str, str],
+        ended: Callable[[], None],
     ) -> None:
         self._service = service
         self._executor = executor
         self._trust_host_ca = trust_host_ca
         self._proxy = proxy
+        self._tell_ended = ended
         self._ended = asyncio.Condition()
 
     async def build(
@@ -68,6 +76,7 @@ class Builds:
                 self._request(request), requester, tell, failed=failed if terminal is not None else None
             )
         finally:
+            self._tell_ended()
             async with self._ended:
                 self._ended.notify_all()
         return BuildResult(
