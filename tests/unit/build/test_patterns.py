@@ -263,7 +263,7 @@ def test_names_without_wildcards_stay_names() -> None:
 
 def slow_expression(pattern: str) -> str:
     """The rules one by one, left to right. Stars try every way there is."""
-    if re.fullmatch(r"\*\*[^/*?]*", pattern) and pattern != "**":
+    if re.fullmatch(r"\*\*[^/*?][^*?]*", pattern):
         return ".*" + re.escape(pattern[2:])
     out = ""
     while pattern:
