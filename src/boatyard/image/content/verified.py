@@ -7,7 +7,7 @@ blob and, when it lies in a file, the path, so that somebody can look at it.
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from boatyard.errors import IntegrityError, InvalidError
 from boatyard.image import digest as digests
@@ -34,20 +34,26 @@ class VerifiedReader(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
+    def read(self, size: int | None = -1, /) -> bytes:
+        """`size` bytes, or all that are left; fewer only at the end."""
+        if size is None or size < 0:
+            return b"".join(iter(lambda: self.read(CHUNK), b""))
+        if not size:
+            return b""
+        # One byte more than what is left is asked for at the end, so that a blob that grew is found out.
+        data = self._file.read(min(size, self._left) or 1)
+        if not data:
+            self._check_end()
+            return b""
+        if not self._left:
+            raise self._damaged(f"it is longer than its {self._descriptor.size} bytes")
+        self._left -= len(data)
+        self._hasher.update(data)
+        return data
+
     def readinto(self, buffer: WriteableBuffer) -> int:
         with memoryview(buffer).cast("B") as view:
-            if not len(view):
-                return 0
-            # One byte more than what is left is asked for at the end, so that a blob that grew is found out.
-            wanted = min(len(view), self._left) or 1
-            data = self._file.read(wanted)
-            if not data:
-                self._check_end()
-                return 0
-            if not self._left:
-                raise self._damaged(f"it is longer than its {self._descriptor.size} bytes")
-            self._left -= len(data)
-            self._hasher.update(data)
+            data = self.read(len(view))
             view[: len(data)] = data
             return len(data)
 
@@ -72,14 +78,13 @@ class VerifiedReader(io.RawIOBase):
 def verified(provider: Provider, descriptor: Descriptor) -> BinaryIO:
     """A stream of the blob that raises IntegrityError at its end (or before) unless size and digest are those of the
     descriptor. The caller reads it to the end and closes it. NotFoundError when there is no such blob."""
-    reader = VerifiedReader(provider.open(digests.parse(descriptor.digest)), descriptor)
-    return io.BufferedReader(reader, CHUNK)
+    return cast(BinaryIO, VerifiedReader(provider.open(digests.parse(descriptor.digest)), descriptor))
 
 
 def check_blob(provider: Provider, descriptor: Descriptor) -> None:
     """Read all of a blob. Raises NotFoundError or IntegrityError."""
     with verified(provider, descriptor) as stream:
-        while stream.read1(CHUNK):  # type: ignore[attr-defined]  # BufferedReader has it, BinaryIO doesn't say so
+        while stream.read(CHUNK):
             pass
 
 
