@@ -6,26 +6,20 @@ is turned into a mounted tree, a chain or a checksum only when somebody needs th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
 from boatyard.build.solver.types import ContentKey
+from boatyard.build.tree import checksum
+from boatyard.build.tree.checksum import Selector as Selector
+from boatyard.build.tree.layers import LayerTree
+from boatyard.build.tree.lookup import find
+from boatyard.build.tree.node import Tree
 from boatyard.image.layer.chain import Chain
-
-
-@dataclass(frozen=True, slots=True)
-class Selector:
-    """Which files of a result an op reads. `path` is absolute inside the result. With `wildcard`, its last elements are
-    patterns."""
-
-    path: str
-    wildcard: bool = False
-    follow_links: bool = True
-    include_patterns: tuple[str, ...] = ()
-    exclude_patterns: tuple[str, ...] = ()
+from boatyard.image.layer.store import LayerStore
 
 
 class Result(Protocol):
@@ -45,3 +39,60 @@ class Result(Protocol):
 
     async def read_dir(self, path: str) -> Sequence[str]:
         """The names in a directory, sorted."""
+
+
+class LayersResult:
+    """A chain of layers. Implements `Result`."""
+
+    def __init__(self, layers: Chain, store: LayerStore) -> None:
+        self.layers = layers
+        self._store = store
+
+    async def chain(self) -> Chain:
+        return self.layers
+
+    @asynccontextmanager
+    async def tree(self) -> AsyncIterator[Path]:
+        mount = self._store.mount(self.layers)
+        path = await asyncio.to_thread(mount.__enter__)
+        try:
+            yield path
+        finally:
+            await asyncio.to_thread(mount.__exit__, None, None, None)
+
+    async def content_key(self, selectors: Sequence[Selector]) -> ContentKey:
+        return await asyncio.to_thread(lambda: checksum.content_key(self.files(), selectors))
+
+    def files(self) -> LayerTree:
+        """The files, merged from the layers' directories. Unpacks what is not on disk yet; blocks."""
+        return layer_files(self._store, self.layers)
+
+    async def read_file(self, path: str) -> bytes:
+        return await asyncio.to_thread(lambda: read_file(self.files(), path))
+
+    async def read_dir(self, path: str) -> Sequence[str]:
+        return await asyncio.to_thread(lambda: read_dir(self.files(), path))
+
+
+def layer_files(store: LayerStore, chain: Chain) -> LayerTree:
+    """Blocks: unpacks what is not on disk yet."""
+    store.materialise(chain)
+    return LayerTree(store.directories(chain))
+
+
+def read_file(tree: Tree, path: str) -> bytes:
+    """Blocks. NotFoundError unless links lead to a regular file."""
+    node = find(tree, path)
+    if node is None or not node.is_regular:
+        raise checksum.not_found(tree, path)
+    descriptor = tree.open(node)
+    with open(descriptor, "rb", buffering=0) as file:
+        return file.readall()
+
+
+def read_dir(tree: Tree, path: str) -> tuple[str, ...]:
+    """Blocks. NotFoundError unless links lead to a directory."""
+    node = find(tree, path)
+    if node is None or not node.is_directory:
+        raise checksum.not_found(tree, path)
+    return tuple(child.name for child in tree.children(node))

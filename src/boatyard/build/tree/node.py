@@ -1,0 +1,84 @@
+"""One name in a tree of files, and what a tree is.
+
+Paths are relative to the tree's root, with slashes, without `.` and `..`; "" is the root. Bytes that aren't UTF-8 are
+kept as surrogate escapes.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+DIGEST_ALGORITHM = "sha256"
+NO_XATTRS: Mapping[str, bytes] = {}
+
+
+class Node(msgspec.Struct, gc=False):
+    """A file, directory, link or special file. What is read of it stands in the first block and never changes; trees
+    fill in the rest when somebody asks for it."""
+
+    path: str
+    mode: int
+    """As `st_mode`, with the type."""
+    uid: int
+    gid: int
+    size: int
+    mtime_ns: int
+    nlink: int
+    device: int
+    inode: int
+    rdev: int = 0
+    link: str = ""
+    """The target of a symbolic link."""
+
+    digest: bytes = b""
+    """Of a regular file's bytes. See `Tree.learn`."""
+    xattrs: Mapping[str, bytes] = NO_XATTRS
+    """Those that are copied with the file. See `Tree.learn`."""
+    record: bytes = b""
+    """What counts of it; see `checksum`."""
+
+    @property
+    def name(self) -> str:
+        return self.path.rpartition("/")[2]
+
+    @property
+    def is_directory(self) -> bool:
+        return stat.S_ISDIR(self.mode)
+
+    @property
+    def is_regular(self) -> bool:
+        return stat.S_ISREG(self.mode)
+
+    @property
+    def is_link(self) -> bool:
+        return stat.S_ISLNK(self.mode)
+
+
+class Tree(Protocol):
+    """Files that don't change while they are looked at; a tree that finds out otherwise raises ConflictError. All
+    methods block."""
+
+    @property
+    def root(self) -> Node: ...
+
+    def child(self, directory: Node, name: str) -> Node | None: ...
+
+    def children(self, directory: Node) -> Sequence[Node]:
+        """Sorted by name."""
+
+    def learn(self, nodes: Sequence[Node]) -> None:
+        """Fill in `digest` and `xattrs`. Reads what it doesn't know yet, several files at once."""
+
+    def open(self, node: Node) -> int:
+        """A descriptor to read a regular file from."""
+
+    def missing(self, path: str) -> str | None:
+        """Why there is nothing at a path, if there is more to say than that (it is excluded): what to do about it."""
+
+
+def join(directory: str, name: str) -> str:
+    return f"{directory}/{name}" if directory else name
