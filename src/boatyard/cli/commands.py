@@ -70,7 +70,9 @@ COMMANDS: Mapping[str, Entry] = {
     "builder": _group("Manage builds and their cache", _BUILDER, section="Management"),
     "daemon": _group("Manage boatd", _DAEMON, section="Management"),
     "doctor": Entry("boatyard.cli.doctor:doctor", "Say what works on this host, and what is missing", section="Other"),
-    "completion": Entry("boatyard.cli.completion:completion", "Print a shell's completion script", section="Other"),
+    "completion": Entry(
+        "boatyard.cli.completion.command:completion", "Print a shell's completion script", section="Other"
+    ),
     "version": Entry("boatyard.cli.version:version", "Show versions of boat and boatd", section="Other"),
     "tag": Entry("boatyard.cli.image.change:tag", "Give an image another name", section="Images"),
     "rmi": Entry("boatyard.cli.image.change:rm", "Remove images", section="Images"),

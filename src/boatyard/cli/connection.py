@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from boatyard.cli.console import Console
+from boatyard.client.calls import system
+from boatyard.client.descriptors import DescriptorChannel
 from boatyard.client.sync import Client, connect
+from boatyard.errors import UnavailableError
 
 
 def daemon(console: Console) -> Client:
@@ -12,3 +15,12 @@ def daemon(console: Console) -> Client:
     if client.notice:
         console.err(f"{console.err_style.caution('note:')} {client.notice}\n")
     return client
+
+
+def descriptors(client: Client) -> DescriptorChannel:
+    """A channel for what goes with a request. Where the daemon itself is gone, that is the error."""
+    try:
+        return client.descriptors()
+    except UnavailableError:
+        client.call(system.ping(), timeout=5.0)
+        raise

@@ -66,7 +66,8 @@ def explain(error: BaseException) -> tuple[str, str]:
     reasons: list[str] = []
     cause = error.__cause__
     while cause is not None:
-        text = one_line(str(cause))
+        system = cause.strerror if isinstance(cause, OSError) else None
+        text = one_line(system or str(cause))
         if text and text not in what and text not in reasons:
             reasons.append(text)
         cause = cause.__cause__

@@ -19,9 +19,9 @@ def format_option(function: F) -> F:
     return click.option("--format", "form", default="table", metavar="FORMAT", help=FORMAT_HELP)(function)
 
 
-def filter_option(function: F) -> F:
-    text = "Show only what matches; may be given several times."
-    return click.option("-f", "--filter", "filters", multiple=True, metavar="KEY=VALUE", help=text)(function)
+def filter_option(*short: str) -> Callable[[F], F]:
+    text = "Only what matches; may be given several times."
+    return click.option(*short, "--filter", "filters", multiple=True, metavar="KEY=VALUE", help=text)
 
 
 def quiet_option(what: str) -> Callable[[F], F]:

@@ -1,10 +1,12 @@
 """The templates of `--format`: the part of Go's text/template that Docker's users write.
 
-    {{.Name}}  {{.Config.Env}}  {{.}}            fields, of fields; the value itself {{json .}}  {{upper .ID}}  {{.ID
-    | lower}}   functions and pipelines: json upper lower title len join split index println truncate pad {{if
-    .A}}...{{else if .B}}...{{else}}...{{end}}   also with eq, ne, not, and, or {{range .Layers}}...{{else}}...{{end}}
-    {{with .Config}}...{{end}} {{- trims blanks before -}} and after; {{/* comments */}}; "strings", `strings` and
-    numbers
+    {{.Name}}  {{.Config.Env}}  {{.}}           a field, a field's field, the value itself
+    {{json .}}  {{upper .ID}}  {{.ID | lower}}  functions and pipelines: json upper lower title len join split index
+                                                println print truncate pad eq ne not and or
+    {{if .A}}..{{else if .B}}..{{else}}..{{end}}
+    {{range .Layers}}..{{else}}..{{end}}        and {{with .Config}}..{{end}}
+    {{- .Name -}}                               without the blanks before and after; {{/* a comment */}}
+    "text"  `text`  12                          strings and numbers
 
 A field that doesn't exist is an error that names the fields there are.
 """
@@ -53,7 +55,7 @@ class Template:
                 return nodes, text
             if word in ("if", "with", "range"):
                 nodes.append(self._branch(word, rest))
-            elif text and not text.startswith("/*"):
+            elif not text.startswith("/*"):
                 pipeline = _pipeline(text)
                 nodes.append(lambda value, pipeline=pipeline: display(pipeline(value)))  # type: ignore[misc]
         return nodes, ""

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from boatyard.cli.build.flags import Flags
 from boatyard.cli.build.offers import Offers
 from boatyard.cli.build.plan import Plan, plan, to_stream
-from boatyard.cli.connection import daemon
+from boatyard.cli.connection import daemon, descriptors
 from boatyard.cli.console import Console
 from boatyard.cli.failure import tell
 from boatyard.cli.follow import follow
@@ -36,7 +36,7 @@ def run(console: Console, flags: Flags) -> int:
     try:
         with ExitStack() as stack:
             client = daemon(console)
-            channel = stack.enter_context(client.descriptors())
+            channel = stack.enter_context(descriptors(client))
             request = Offers(console, channel, stack).request(planned, flags, ref)
             result = follow(
                 console,

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from boatyard.cli import units
-from boatyard.cli.connection import daemon
+from boatyard.cli.connection import daemon, descriptors
 from boatyard.cli.console import Console
 from boatyard.cli.follow import follow
 from boatyard.cli.group import SETTINGS
@@ -52,7 +52,7 @@ def ls(console: Console, quiet: bool, form: str) -> None:
 def export(console: Console, id: str, output: str, compression: str | None) -> None:
     """Write a cache mount's files to a tar archive."""
     client = daemon(console)
-    with writing(console, output) as descriptor, client.descriptors() as channel:
+    with writing(console, output) as descriptor, descriptors(client) as channel:
         chosen = compression or _by_name(output)
         request = CacheMountTransfer(
             id=id, token=channel.offer(descriptor), compression="" if chosen == "none" else chosen
@@ -68,7 +68,7 @@ def export(console: Console, id: str, output: str, compression: str | None) -> N
 def import_(console: Console, id: str, source: str) -> None:
     """Fill a cache mount from a tar archive; what was in it is replaced."""
     client = daemon(console)
-    with reading(console, source) as descriptor, client.descriptors() as channel:
+    with reading(console, source) as descriptor, descriptors(client) as channel:
         request = CacheMountTransfer(id=id, token=channel.offer(descriptor))
         done = follow(console, client.stream(disk.import_cache_mount(request)), renderer(console, "auto"))
     console.err(f"imported {done.files} files, {units.size(done.bytes)}\n")

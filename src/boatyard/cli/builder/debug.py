@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from boatyard.cli.connection import daemon
+from boatyard.cli.connection import daemon, descriptors
 from boatyard.cli.console import Console
 from boatyard.cli.group import SETTINGS
 from boatyard.cli.run.attach import attached
@@ -25,7 +25,7 @@ def debug(console: Console, after: bool, ref: str, step: str, command: tuple[str
     it, the step that failed. Changes are lost when the shell ends.
     """
     client = daemon(console)
-    with client.descriptors() as channel:
+    with descriptors(client) as channel:
         terminal = console.in_terminal and console.out_terminal
         request = DebugRequest(
             step="" if step == "-" else step,

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import click
 
 from boatyard.cli import outfile
-from boatyard.cli.connection import daemon
+from boatyard.cli.connection import daemon, descriptors
 from boatyard.cli.console import Console
 from boatyard.cli.follow import follow
 from boatyard.cli.group import SETTINGS
@@ -44,7 +44,7 @@ def save(
 ) -> None:
     """Write images to an archive that `docker load`, `boat load` and other tools read."""
     client = daemon(console)
-    with writing(console, output) as descriptor, client.descriptors() as channel:
+    with writing(console, output) as descriptor, descriptors(client) as channel:
         request = ImageSave(
             names=names,
             format=form,
@@ -63,7 +63,7 @@ def save(
 def load(console: Console, source: str, quiet: bool) -> None:
     """Read images from an archive, as `docker save` or others wrote it: Docker's or OCI's layout, compressed or not."""
     client = daemon(console)
-    with reading(console, source) as descriptor, client.descriptors() as channel:
+    with reading(console, source) as descriptor, descriptors(client) as channel:
         request = ImageLoad(token=channel.offer(descriptor))
         shown = renderer(console, "quiet" if quiet else "auto")
         loaded = follow(console, client.stream(images.load_images(request)), shown)
@@ -86,7 +86,7 @@ def import_(console: Console, source: str, name: str, change: tuple[str, ...], m
             "importing from an address is not supported", hint=f"fetch it: curl -L {source} | boat import - {name}"
         )
     client = daemon(console)
-    with reading(console, "" if source == "-" else source) as descriptor, client.descriptors() as channel:
+    with reading(console, "" if source == "-" else source) as descriptor, descriptors(client) as channel:
         request = ImageImport(
             token=channel.offer(descriptor), name=name, message=message, platform=platform, changes=change
         )

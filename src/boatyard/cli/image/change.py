@@ -42,7 +42,7 @@ def rm(console: Console, names: tuple[str, ...], force: bool) -> None:
 
 @click.command("prune", context_settings=SETTINGS)
 @click.option("-f", "--force", is_flag=True, help="Don't ask.")
-@filter_option
+@filter_option()
 @click.pass_obj
 def prune(console: Console, force: bool, filters: tuple[str, ...]) -> None:
     """Remove images that nothing names."""

@@ -26,7 +26,7 @@ _HEADERS = {"Repository": "REPOSITORY", "Tag": "TAG", "ID": "IMAGE ID", "Created
 @click.option("--digests", is_flag=True, help="Show digests.")
 @click.option("--no-trunc", is_flag=True, help="Show IDs in full.")
 @quiet_option("IDs")
-@filter_option
+@filter_option("-f")
 @format_option
 @click.pass_obj
 def images(

@@ -11,7 +11,7 @@ import click
 
 from boatyard.cli import attributes, exits, units
 from boatyard.cli.build.plan import proxies
-from boatyard.cli.connection import daemon
+from boatyard.cli.connection import daemon, descriptors
 from boatyard.cli.console import Console
 from boatyard.cli.flagged import FlaggedCommand
 from boatyard.cli.group import SETTINGS
@@ -72,7 +72,7 @@ def run(console: Console, /, **given: Any) -> int:
     try:
         with ExitStack() as stack:
             client = daemon(console)
-            channel = stack.enter_context(client.descriptors())
+            channel = stack.enter_context(descriptors(client))
             if given["tty"]:
                 request["terminal"] = channel.offer()
             else:
