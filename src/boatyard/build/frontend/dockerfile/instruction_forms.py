@@ -70,6 +70,18 @@ _HEALTH_FLAGS = {**dict.fromkeys(_HEALTH_DURATIONS, Kind.TEXT), "retries": Kind.
 _SHORTEST_INTERVAL = 1_000_000
 """Nanoseconds."""
 _MOST_RETRIES = 2**31 - 1
+_EXAMPLES = {
+    "ARG": "ARG NAME or ARG NAME=DEFAULT",
+    "ENV": "ENV NAME=VALUE",
+    "EXPOSE": "EXPOSE 8080/tcp",
+    "LABEL": "LABEL NAME=VALUE",
+    "MAINTAINER": "MAINTAINER NAME",
+    "SHELL": 'SHELL ["/bin/bash", "-c"]',
+    "STOPSIGNAL": "STOPSIGNAL SIGTERM",
+    "USER": "USER NAME or USER NAME:GROUP",
+    "VOLUME": "VOLUME /path",
+    "WORKDIR": "WORKDIR /path",
+}
 _NOT_TRIGGERS = ("FROM", "MAINTAINER", "ONBUILD")
 _ONBUILD = re.compile(rf"[{BLANKS}]*ONBUILD[{BLANKS}]*", re.IGNORECASE)
 
@@ -319,7 +331,9 @@ def _onbuild(node: Node, escape: str) -> Onbuild:
     form = FORMS.get(inner.name)
     if form is None:
         guess = did_you_mean(inner.keyword, FORMS, ignore_case=True)
-        raise InvalidError(f"unknown instruction in ONBUILD: {inner.keyword}{guess}")
+        raise InvalidError(
+            f"unknown instruction in ONBUILD: {inner.keyword}{guess}", hint=f"instructions are {', '.join(FORMS)}"
+        )
     form(inner, escape)
     expression = _ONBUILD.sub("", node.text, count=1)
     bodies = "".join(f"\n{heredoc.content}{heredoc.name}" for heredoc in node.heredocs)
@@ -359,13 +373,15 @@ def _partition_blanks(text: str) -> tuple[str, bool, str]:
 
 def _at_least_one(node: Node, words: tuple[str, ...]) -> tuple[str, ...]:
     if not words:
-        raise InvalidError(f"{node.name} takes at least one argument, but has none")
+        raise InvalidError(
+            f"{node.name} takes at least one argument, but has none", hint=f"write {_EXAMPLES[node.name]}"
+        )
     return words
 
 
 def _one_argument(node: Node) -> str:
     if not node.rest:
-        raise InvalidError(f"{node.name} takes one argument, but has none")
+        raise InvalidError(f"{node.name} takes one argument, but has none", hint=f"write {_EXAMPLES[node.name]}")
     return node.rest
 
 

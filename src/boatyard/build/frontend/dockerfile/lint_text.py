@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from boatyard.build.frontend.dockerfile.ast import Node, Range
+from boatyard.build.frontend.dockerfile.directives import parse_comment
 from boatyard.build.frontend.dockerfile.instructions import Arg, Instruction, Stage
 from boatyard.build.frontend.dockerfile.lex import Lexed
 from boatyard.build.frontend.dockerfile.lint import (
@@ -63,8 +64,8 @@ def stage_descriptions(stages: Sequence[Stage]) -> Iterator[Finding]:
 
 
 def _description(name: str, defined: Sequence[str], range: Range, comments: tuple[str, ...]) -> Iterator[Finding]:
-    """The comment line right above begins with something that the instruction defines."""
-    if comments and comments[-1].split(" ", 1)[0] not in defined:
+    """The comment line right above begins with something that the instruction defines, or is for lint itself."""
+    if comments and comments[-1].split(" ", 1)[0] not in defined and parse_comment(comments[-1]) is None:
         shown = defined[0] if len(defined) == 1 else "NAME"
         detail = f"the comment above {name} is no description; one looks like: # {shown} what it is for"
         yield Finding(INVALID_DEFINITION_DESCRIPTION, detail, range, comments)

@@ -115,7 +115,10 @@ def parse_device_flag(text: str) -> DeviceFlag:
         elif not name:
             name = field
         elif given:
-            raise InvalidError(f"unknown key {key!r} in the device {text!r}{did_you_mean(key, ('name', 'required'))}")
+            guess = did_you_mean(key, ("name", "required"))
+            raise InvalidError(
+                f"unknown key {key!r} in the device {text!r}{guess}", hint="devices have the keys name and required"
+            )
         else:
             raise InvalidError(f"{field!r} in the device {text!r} has no value", hint="write KEY=VALUE")
     if not name:

@@ -218,7 +218,7 @@ class _Run:
             self._at += 1
             self._depth += 1
             if self._depth > _DEEPEST:
-                raise self._error(f"variables are nested more than {_DEEPEST} deep")
+                raise self._error(f"variables are nested more than {_DEEPEST} deep", hint="use an ARG for a part of it")
             value = self._braces()
             self._depth -= 1
             return value
@@ -232,7 +232,7 @@ class _Run:
         """What follows `${`."""
         text = self._text
         if self._at >= len(text):
-            raise self._error("missing '}'")
+            raise self._error("missing '}'", hint=_FORMS)
         if text[self._at] in "{}:":
             raise self._error("bad substitution", hint=_FORMS)
         name = self._name()
@@ -242,7 +242,7 @@ class _Run:
             value, found = self._look_up(name)
             return f"${{{name}}}" if self._keep_unset and not found else value
         if not operator:
-            raise self._error("missing '}'")
+            raise self._error("missing '}'", hint=_FORMS)
         if operator == "/":
             return self._replace(name)
         if operator == ":":
@@ -313,6 +313,6 @@ class _Run:
         self.matched[name] = None
         return value, True
 
-    def _error(self, message: str, *, hint: str | None = None) -> InvalidError:
+    def _error(self, message: str, *, hint: str) -> InvalidError:
         text = self._text if len(self._text) <= 80 else self._text[:77] + "..."
         return InvalidError(f"{message} in {text!r}", hint=hint)

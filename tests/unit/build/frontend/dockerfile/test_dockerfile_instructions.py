@@ -211,6 +211,7 @@ def test_refusals_say_what_is_wrong_and_where(text: str, message: str) -> None:
         instruction_of("\n" + text)
     assert caught.value.source is not None
     assert caught.value.source.start == 4
+    assert caught.value.hint
 
 
 def test_a_message_stays_short_when_the_word_is_long() -> None:

@@ -71,6 +71,7 @@ TEXT_RULES: list[tuple[Rule, str, list[int]]] = [
     (lint.INVALID_DEFINITION_DESCRIPTION, "# what\nARG X\n# ever\nFROM a AS b\n# y it is\nARG X Y", [2, 4, 6]),
     (lint.INVALID_DEFINITION_DESCRIPTION, "# a\n# X is this\nARG X\n# b is that\nFROM a AS B", []),
     (lint.INVALID_DEFINITION_DESCRIPTION, "# what\n\nARG X\n# ever\n#\nARG Z\n# c\nFROM a\n# d\nRUN e", []),
+    (lint.INVALID_DEFINITION_DESCRIPTION, "ARG Y\n# check=skip=X\nARG X", []),
     (lint.INVALID_DEFINITION_DESCRIPTION, '# Y text\nARG X="a b" Y\n# b" text\nARG X="a b"\nFROM a', [4]),
 ]
 

@@ -109,6 +109,7 @@ def test_malformed_words_are_refused(text: str, message: str) -> None:
     with pytest.raises(InvalidError, match=message.replace("$S", r"\$S")) as caught:
         shell.expand(text, VALUES)
     assert len(caught.value.message) < 200
+    assert caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -237,7 +238,12 @@ pieces = st.text(alphabet="ab/.-", max_size=3)
 patterns = st.lists(st.sampled_from(["a", "b", "/", ".", "*", "?", "\\*", "\\?", "\\\\"]), min_size=1, max_size=4).map(
     "".join
 )
-slash_free = st.lists(st.sampled_from(["a", "b", "\\/", ".", "*", "?", "\\*"]), min_size=1, max_size=4).map("".join)
+# bash 5.2 misses what ${x/*\*/} matches, though ${x##*\*} finds it: no pattern here ends with a protected star.
+slash_free = (
+    st.lists(st.sampled_from(["a", "b", "\\/", ".", "*", "?", "\\*"]), min_size=1, max_size=4)
+    .map("".join)
+    .filter(lambda pattern: not pattern.endswith("\\*"))
+)
 
 
 def braces(words: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
