@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 
 from boatyard.build.frontend.base import Bridge, FrontendRequest, FrontendResult
@@ -22,6 +21,7 @@ from boatyard.build.frontend.dockerfile.lint import LintReport, check_options
 from boatyard.build.frontend.dockerfile.named import NamedContexts
 from boatyard.build.frontend.dockerfile.options import BuildOptions
 from boatyard.build.frontend.dockerfile.parser import parse
+from boatyard.build.frontend.dockerfile.together import together
 from boatyard.errors import BoatyardError, InvalidError, UnsupportedError
 from boatyard.image import reference as references
 from boatyard.image.platform import Platform
@@ -70,7 +70,7 @@ async def _build(source: Source) -> FrontendResult:
     platforms."""
     wanted: tuple[Platform | None, ...] = source.options.platforms or (None,)
     try:
-        converted = await asyncio.gather(*(convert(source, platform) for platform in wanted))
+        converted = await together(convert(source, platform) for platform in wanted)
     finally:
         _warn(source)
     _fail_on_findings(source)
@@ -143,7 +143,10 @@ def _check_capabilities(options: Mapping[str, str]) -> None:
 
 
 def _check_syntax(options: BuildOptions, context: BuildContext) -> None:
-    """`# syntax` names a frontend. Those of docker/dockerfile, whatever their version, are this one."""
+    """`# syntax` names a frontend. Those of docker/dockerfile, whatever their version, are this one. `cmdline`: that
+    choice was made already, by whoever forwarded the request."""
+    if "cmdline" in options.raw:
+        return
     forced = options.arguments.get("BUILDKIT_SYNTAX", "").strip()
     if forced:
         if not _is_ours(forced.split(" ", 1)[0]):

@@ -134,7 +134,7 @@ def _no_cache(options: Mapping[str, str]) -> frozenset[str] | None:
     if "no-cache" not in options:
         return None
     text = options["no-cache"]
-    return frozenset(name.lower() for name in text.split(",")) if text else frozenset()
+    return frozenset(name.lower() for name in text.split(",") if name)
 
 
 def _hosts(text: str) -> tuple[HostIP, ...]:

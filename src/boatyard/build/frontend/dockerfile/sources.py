@@ -101,7 +101,7 @@ def http(
 
 def http_filename(url: str) -> str:
     """What a download is called: the last element of the URL's path."""
-    return posixpath.basename(posixpath.normpath(urlsplit(url).path)) or "__unnamed__"
+    return posixpath.basename(posixpath.normpath("/" + urlsplit(url).path)) or "__unnamed__"
 
 
 def local(

@@ -94,13 +94,14 @@ async def convert_graph(source: Source) -> Answer:
 
 
 async def check(source: Source, data: bytes) -> Answer:
-    """All stages, unless a target is asked for. What would fail the build is part of the answer."""
-    error: BoatyardError | None = None
+    """All stages, unless a target is asked for. What would fail the build is part of the answer, base images that can't
+    be had among it."""
+    errors: list[BoatyardError] = []
     try:
-        await convert(source, _platform(source), all_stages=not source.options.target)
-    except BoatyardError as failure:
-        error = failure
-    return checked(source.dockerfile.filename, data, source.report, error)
+        await convert(source, _platform(source), all_stages=not source.options.target, missing=errors)
+    except BoatyardError as error:
+        errors.insert(0, error)
+    return checked(source.dockerfile.filename, data, source.report, errors[0] if errors else None)
 
 
 def checked(filename: str, data: bytes, report: LintReport | None, error: BoatyardError | None) -> Answer:

@@ -37,12 +37,16 @@ def arg(build: Conversion, stage: StageBuild, step: Step, instruction: Arg, word
 
 
 def global_arguments(
-    instructions: Iterable[Arg], predefined: Mapping[str, str], given: Mapping[str, str], escape: str
+    instructions: Iterable[Arg],
+    known: Mapping[str, str],
+    given: Mapping[str, str],
+    escape: str,
+    earlier: Mapping[str, ArgumentRecord] | None = None,
 ) -> tuple[dict[str, str], dict[str, ArgumentRecord]]:
-    """The values of the arguments before the first FROM, the predefined ones among them, and what the outline tells of
-    them."""
-    values = dict(predefined)
-    records: dict[str, ArgumentRecord] = {}
+    """The values of arguments before the first FROM, those that are `known` among them, and what the outline tells of
+    them and of `earlier` ones. InvalidError when a default can't be expanded."""
+    values = dict(known)
+    records = dict(earlier or {})
     for instruction in instructions:
         for argument in instruction.arguments:
             name, value = argument.key, argument.value
@@ -53,8 +57,8 @@ def global_arguments(
                 expansion = shell.expand(value, values, escape=escape)
                 value, uses = expansion.text, frozenset(expansion.matched)
                 if name in uses:
-                    earlier = records.get(name)
-                    uses = uses - {name} | (earlier.uses if earlier else frozenset())
+                    before = records.get(name)
+                    uses = uses - {name} | (before.uses if before else frozenset())
             if value is not None:
                 values[name] = value
             records[name] = ArgumentRecord(name, value or "", argument.comment, instruction.range, uses)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 
 from boatyard.build.frontend.dockerfile import lint_build, sources
@@ -13,7 +12,8 @@ from boatyard.build.frontend.dockerfile.convert.stage import Conversion, StageBu
 from boatyard.build.frontend.dockerfile.convert.stages import Stages
 from boatyard.build.frontend.dockerfile.named import NamedContext
 from boatyard.build.frontend.dockerfile.suggest import did_you_mean
-from boatyard.errors import BoatyardError, NotFoundError
+from boatyard.build.frontend.dockerfile.together import together
+from boatyard.errors import BoatyardError, NotFoundError, UnavailableError
 from boatyard.image import documents
 from boatyard.image import reference as references
 from boatyard.image.platform import Platform
@@ -26,14 +26,18 @@ async def resolve_bases(build: Conversion, stages: Stages, reachable: Iterable[S
     waiting = [stage for stage in reachable if stage.base is None and not stage.resolved]
     for stage in waiting:
         stage.resolved = True
-    await asyncio.gather(*(_resolve_located(build, stages, stage) for stage in waiting))
+    await together(_resolve_located(build, stages, stage) for stage in waiting)
 
 
 async def _resolve_located(build: Conversion, stages: Stages, stage: StageBuild) -> None:
     try:
         await _resolve(build, stages, stage)
     except BoatyardError as error:
-        raise located(error, build, stage.stage.range) from error
+        failure = located(error, build, stage.stage.range)
+        if build.missing is None or not isinstance(error, NotFoundError | UnavailableError):
+            raise failure from error
+        # Lint judges what it can without the image, and tells of it in the end.
+        build.missing.append(failure)
     if not stage.registered:
         stage.converted = True
 

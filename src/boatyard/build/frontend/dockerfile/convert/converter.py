@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from boatyard.build.frontend.base import Bridge, PlatformResult
 from boatyard.build.frontend.dockerfile import draft as drafts
 from boatyard.build.frontend.dockerfile import lint_build, sources, variables
+from boatyard.build.frontend.dockerfile.ast import Source as SourceText
 from boatyard.build.frontend.dockerfile.context import BuildContext
 from boatyard.build.frontend.dockerfile.convert import dispatch
 from boatyard.build.frontend.dockerfile.convert.arguments import global_arguments
@@ -56,10 +57,19 @@ class Converted:
     stages: tuple[StageBuild, ...]
 
 
-async def convert(source: Source, platform: Platform | None, *, all_stages: bool = False) -> Converted:
-    """For `platform`, or the builder's own and whatever the base images are for. DockerfileError, with the place, for
-    what is wrong with the file; NotFoundError for a target that isn't there."""
-    build, outline = await _begin(source, platform, all_stages)
+async def convert(
+    source: Source,
+    platform: Platform | None,
+    *,
+    all_stages: bool = False,
+    missing: list[BoatyardError] | None = None,
+) -> Converted:
+    """For `platform`, or the builder's own and whatever the base images are for.
+
+    DockerfileError, with the place, for what is wrong with the file; NotFoundError for a target that isn't there.
+    `all_stages`: also those that the target doesn't need. `missing` takes the errors of base images that can't be had:
+    the conversion goes on without them."""
+    build, outline = await _begin(source, platform, all_stages, missing)
     stages = make_stages(build, outline)
     target = find_target(build, stages)
     link_sources(build, stages)
@@ -73,11 +83,12 @@ async def convert(source: Source, platform: Platform | None, *, all_stages: bool
     return Converted(_finish(build, target), build.epoch, tuple(needed(target)))
 
 
-async def _begin(source: Source, platform: Platform | None, all_stages: bool) -> tuple[Conversion, OutlineRecord]:
+async def _begin(
+    source: Source, platform: Platform | None, all_stages: bool, missing: list[BoatyardError] | None
+) -> tuple[Conversion, OutlineRecord]:
     dockerfile, options = source.dockerfile, source.options
     target_platform = platform or source.bridge.platform
     stage = options.target or dockerfile.stages[-1].stage_name
-    escape = dockerfile.directives.escape
     predefined = variables.predefined(source.bridge.platform, target_platform, stage, options.arguments)
     values, records = _global_arguments(source, predefined)
     arguments = dict(options.arguments)
@@ -101,18 +112,36 @@ async def _begin(source: Source, platform: Platform | None, all_stages: bool) ->
         epoch=epoch,
         created=timestamp(epoch),
         all_stages=all_stages,
+        missing=missing,
     )
-    defaults, _ = global_arguments(dockerfile.arguments, predefined, {}, escape)
-    lint_build.invalid_default_arguments(source.report, dockerfile.stages, defaults, _is_image_name, escape=escape)
+    _check_defaults(source, predefined)
     return build, records
+
+
+def _check_defaults(source: Source, predefined: Mapping[str, str]) -> None:
+    """What FROM would name if no build argument were given."""
+    escape = source.dockerfile.directives.escape
+    try:
+        defaults, _ = global_arguments(source.dockerfile.arguments, predefined, {}, escape)
+    except BoatyardError:
+        return  # the file asks for arguments with ${NAME:?}: there is no default to judge
+    stages = source.dockerfile.stages
+    lint_build.invalid_default_arguments(source.report, stages, defaults, _is_image_name, escape=escape)
 
 
 def _global_arguments(source: Source, predefined: Mapping[str, str]) -> tuple[dict[str, str], OutlineRecord]:
     dockerfile = source.dockerfile
-    values, records = global_arguments(
-        dockerfile.arguments, predefined, source.options.arguments, dockerfile.directives.escape
-    )
-    return values, OutlineRecord(arguments=records)
+    values, record = dict(predefined), OutlineRecord()
+    for instruction in dockerfile.arguments:
+        try:
+            values, records = global_arguments(
+                [instruction], values, source.options.arguments, dockerfile.directives.escape, record.arguments
+            )
+        except InvalidError as error:
+            text = SourceText(dockerfile.filename, dockerfile.source)
+            raise text.error(error.message, instruction.range, hint=error.hint) from error
+        record.arguments.update(records)
+    return values, record
 
 
 def _is_image_name(text: str) -> bool:

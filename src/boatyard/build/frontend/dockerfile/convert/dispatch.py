@@ -14,7 +14,7 @@ from boatyard.build.frontend.dockerfile.convert import arguments, metadata, proc
 from boatyard.build.frontend.dockerfile.convert.stage import Conversion, StageBuild, Step
 from boatyard.build.frontend.dockerfile.expansion import expand_instruction
 from boatyard.build.frontend.dockerfile.instructions import Instruction
-from boatyard.errors import BoatyardError, BuildError, DockerfileError, InvalidError, NotFoundError
+from boatyard.errors import BoatyardError, BuildError, CancelledBuildError, DockerfileError, InvalidError, NotFoundError
 
 _CONVERTERS: dict[type[Instruction], Callable[[Conversion, StageBuild, Step, Any], None]] = {
     instructions.Add: transfer.add,
@@ -93,7 +93,7 @@ class _Words:
 def located(error: BoatyardError, build: Conversion, range: Range) -> BoatyardError:
     """The error with its place in the Dockerfile. It stays of its class where that tells more than that the file is
     wrong."""
-    if isinstance(error, BuildError):
+    if isinstance(error, BuildError | CancelledBuildError):
         return error
     if isinstance(error, InvalidError | NotFoundError):
         source = Source(build.dockerfile.filename, build.dockerfile.source)

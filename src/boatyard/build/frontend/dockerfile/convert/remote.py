@@ -5,6 +5,7 @@ from __future__ import annotations
 from boatyard.build.frontend.dockerfile import gitref, sources
 from boatyard.build.frontend.dockerfile.draft import Draft
 from boatyard.build.frontend.dockerfile.instructions import Add
+from boatyard.build.llb.graph import SourceLocation
 from boatyard.errors import InvalidError
 from boatyard.image import digest as digests
 
@@ -30,19 +31,25 @@ def check_remote(instruction: Add) -> None:
         raise InvalidError("--checksum needs a URL or a repository as source")
 
 
-def remote_file(instruction: Add, source: str, name: str) -> tuple[Draft, str, bool]:
+def remote_file(
+    instruction: Add, source: str, name: str, locations: tuple[SourceLocation, ...]
+) -> tuple[Draft, str, bool]:
     """The source's files, the path to copy of them, and whether to unpack it."""
     address = repository(source)
     if address is not None:
-        return _checkout(instruction, address, name), "/", False
+        return _checkout(instruction, address, name, locations), "/", False
     if instruction.checksum:
         digests.parse(instruction.checksum)
     filename = sources.http_filename(source)
-    draft = sources.http(source, filename, checksum=instruction.checksum, metadata=sources.named(name))
+    draft = sources.http(
+        source, filename, checksum=instruction.checksum, metadata=sources.named(name), locations=locations
+    )
     return draft, f"/{filename}", bool(instruction.unpack)
 
 
-def _checkout(instruction: Add, address: gitref.GitReference, name: str) -> Draft:
+def _checkout(
+    instruction: Add, address: gitref.GitReference, name: str, locations: tuple[SourceLocation, ...]
+) -> Draft:
     if (
         None not in (instruction.keep_git_dir, address.keep_git_dir)
         and instruction.keep_git_dir != address.keep_git_dir
@@ -55,4 +62,5 @@ def _checkout(instruction: Add, address: gitref.GitReference, name: str) -> Draf
         keep_git_dir=bool(instruction.keep_git_dir),
         checksum=instruction.checksum,
         metadata=sources.named(name),
+        locations=locations,
     )

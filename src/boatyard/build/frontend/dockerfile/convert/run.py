@@ -14,7 +14,17 @@ from boatyard.build.frontend.dockerfile.draft import Draft
 from boatyard.build.frontend.dockerfile.heredoc import parse_heredoc
 from boatyard.build.frontend.dockerfile.instructions import Network, Run, Security
 from boatyard.build.llb import graph
-from boatyard.build.llb.graph import CDIDevice, ExecOp, FileAction, FileOp, Meta, MkFile, NetMode, SecurityMode
+from boatyard.build.llb.graph import (
+    CDIDevice,
+    ExecOp,
+    FileAction,
+    FileOp,
+    Meta,
+    MkFile,
+    NetMode,
+    SecurityMode,
+    SourceLocation,
+)
 from boatyard.errors import InvalidError
 
 _NETWORKS = {Network.NONE: NetMode.NONE, Network.HOST: NetMode.HOST}
@@ -28,7 +38,7 @@ def run(build: Conversion, stage: StageBuild, step: Step, instruction: Run, word
     if not instruction.command.words:
         raise InvalidError("RUN has no command", hint='write RUN COMMAND or RUN ["PROGRAM", "ARGUMENT"]')
     mounts = RunMounts([(graph.Mount("/", output=0), stage.output)])
-    words, summary = _command(instruction, mounts)
+    words, summary = _command(build, instruction, mounts)
     if instruction.command.shell:
         words = stage.image.in_shell(words)
     add_mounts(build, stage, step, instruction, word, mounts)
@@ -59,7 +69,7 @@ def run(build: Conversion, stage: StageBuild, step: Step, instruction: Run, word
     stage.image.record(f"RUN {told_command(stage, words)} # buildkit", build.created, layer=True)
 
 
-def _command(instruction: Run, mounts: RunMounts) -> tuple[tuple[str, ...], str]:
+def _command(build: Conversion, instruction: Run, mounts: RunMounts) -> tuple[tuple[str, ...], str]:
     """The words to run (the shell not yet in front), and the first line of a script for the step's name.
 
     A lone heredoc is the script itself: for the shell, or with a `#!` line for the program it names. Otherwise the
@@ -73,14 +83,18 @@ def _command(instruction: Run, mounts: RunMounts) -> tuple[tuple[str, ...], str]
         return ("\n".join([line, *(file.content + file.name for file in command.files)]),), ""
     script = first.chomped()
     if script.startswith("#!"):
-        mounts.files.append(_script_mount(first.name, script))
+        mounts.files.append(_script_mount(first.name, script, build.location(instruction.range)))
         script = _SCRIPTS + first.name
     return (script,), f" ({heredoc_summary(first.content)})"
 
 
-def _script_mount(name: str, script: str) -> tuple[graph.Mount, Draft]:
+def _script_mount(name: str, script: str, locations: tuple[SourceLocation, ...]) -> tuple[graph.Mount, Draft]:
     action = MkFile(f"/{name}", script.encode(), mode=0o755)
-    file = Draft(FileOp((FileAction(-1, action, -1, 0),)), metadata=sources.internal("preparing inline document"))
+    file = Draft(
+        FileOp((FileAction(-1, action, -1, 0),)),
+        metadata=sources.internal("preparing inline document"),
+        locations=locations,
+    )
     return graph.Mount(_SCRIPTS, selector="/", readonly=True), file
 
 

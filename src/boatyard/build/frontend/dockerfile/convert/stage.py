@@ -17,6 +17,7 @@ from boatyard.build.frontend.dockerfile.outline import OutlineRecord
 from boatyard.build.frontend.dockerfile.variables import Environment
 from boatyard.build.llb.graph import ProxyEnv, SourceLocation
 from boatyard.build.patterns import PatternMatcher
+from boatyard.errors import BoatyardError
 from boatyard.image.digest import Digest
 from boatyard.image.platform import Platform
 
@@ -50,6 +51,8 @@ class Conversion:
     epoch: int | None = None
     created: str = ""
     all_stages: bool = False
+    missing: list[BoatyardError] | None = None
+    """Takes the errors of base images that can't be had, where these are not to end the conversion."""
 
     @property
     def escape(self) -> str:

@@ -18,7 +18,7 @@ from boatyard.build.frontend.dockerfile.convert.stage import Conversion, StageBu
 from boatyard.build.frontend.dockerfile.draft import Draft, Inputs
 from boatyard.build.frontend.dockerfile.instructions import Add, Copy, InlineFile, Transfer
 from boatyard.build.llb import graph
-from boatyard.build.llb.graph import FileAction, FileOp, MergeOp, MkFile, ProgressGroup
+from boatyard.build.llb.graph import FileAction, FileOp, MergeOp, MkFile, ProgressGroup, SourceLocation
 from boatyard.errors import InvalidError
 
 
@@ -53,7 +53,7 @@ def add(build: Conversion, stage: StageBuild, step: Step, instruction: Add) -> N
     name = _name(build, stage, instruction, stage.done + 1)
     for path in instruction.sources:
         if is_remote(path):
-            file, src, unpack = remote_file(instruction, path, name)
+            file, src, unpack = remote_file(instruction, path, name, build.location(instruction.range))
             action = graph.Copy(src, "", create_dest_path=True, attempt_unpack=unpack)
             found.append(Source(file, action))
         else:
@@ -106,15 +106,20 @@ def _with_parents(path: str) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     return pivot, (pattern.removeprefix("/"),), required
 
 
-def _inline(file: InlineFile) -> Source:
+def _inline(file: InlineFile, locations: tuple[SourceLocation, ...]) -> Source:
     path = absolute(file.path)
     action = MkFile(path, file.data.encode())
-    made = Draft(FileOp((FileAction(-1, action, -1, 0),)), metadata=sources.internal("preparing inline document"))
+    made = Draft(
+        FileOp((FileAction(-1, action, -1, 0),)),
+        metadata=sources.internal("preparing inline document"),
+        locations=locations,
+    )
     return Source(made, graph.Copy(path, "", create_dest_path=True))
 
 
 def _transfer(build: Conversion, stage: StageBuild, instruction: Transfer, found: Iterable[Source]) -> None:
-    found = [*found, *map(_inline, instruction.inline)]
+    location = build.location(instruction.range)
+    found = [*found, *(_inline(file, location) for file in instruction.inline)]
     # A mode of the destination needs the destination, so that --chmod undoes --link, as it does in BuildKit.
     linked = instruction.link and not instruction.chmod
     base = None if linked else stage.output
@@ -122,7 +127,6 @@ def _transfer(build: Conversion, stage: StageBuild, instruction: Transfer, found
     name = _name(build, stage, instruction, stage.done)
     op, inputs = _file_op(stage, instruction, base, found)
     metadata = sources.named(name, ignore_cache=stage.ignore_cache)
-    location = build.location(instruction.range)
     if linked and stage.output is not None:
         group = ProgressGroup(f"{name} {stage.platform}", name, weak=True)
         copied = Draft(op, inputs, metadata=replace(metadata, progress_group=group), locations=location)

@@ -12,7 +12,7 @@ from boatyard.errors import BuildError, InvalidError
 
 def add_triggers(build: Conversion, stages: Stages, stage: StageBuild) -> bool:
     """Put the triggers of the stage's base before its steps. Whether they take files from somewhere."""
-    if stage.triggers_added or stage.named is not None:
+    if stage.triggers_added or stage.named is not None or not stage.registered:
         return False
     stage.triggers_added = True
     if stage.base is not None:
