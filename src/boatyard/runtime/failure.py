@@ -1,6 +1,8 @@
 """Why a container was not started, read from the runtime's log.
 
-crun and runc tell the same things in different words; both log lines of JSON with `level` and `msg`.
+crun and runc tell the same things in different words. What is wrong with the program's own file (its format, its
+interpreter) shows only after they let go: they say so on its standard error and end with 1, which then is the
+container's exit code as with Docker.
 """
 
 from __future__ import annotations
@@ -25,11 +27,16 @@ class _Line(msgspec.Struct):
 
 
 def last_error(log: bytes) -> str:
-    """The last message of level error or worse, or ""."""
+    """The last message that is an error, or "". runc's lines are JSON of all levels; crun's are text, and errors
+    only.
+    """
     for line in reversed(log.splitlines()):
         try:
             record = msgspec.json.decode(line, type=_Line)
         except msgspec.MsgspecError:
+            text = line.decode(errors="replace").strip()
+            if text:
+                return re.sub(r"^\d{4}-\d\d-\d\dT[\d:.]+Z?:? ", "", text)
             continue
         if record.level in ("error", "fatal", "panic"):
             return record.msg

@@ -36,20 +36,26 @@ def enter_private_mount_namespace() -> None:
 
 
 def drop_hybrid_hierarchy() -> bool:
-    """Unmount cgroup v2's hierarchy beside v1's, in the calling thread's namespace; whether it was there.
+    """Hide cgroup v2's hierarchy beside v1's, in the calling thread's namespace; whether it was there.
 
-    crun before 1.9 refuses to start when that hierarchy has controllers, even when told not to touch cgroups.
-    Harmless to others: only call it in a private mount namespace.
+    crun before 1.9 refuses to start when that hierarchy has controllers, even when told not to touch cgroups. It then takes
+    the bare directory for a hierarchy all the same and writes into it: a small tmpfs keeps that from the host's. Harmless to
+    others, but only in a private mount namespace.
     """
     if not is_hybrid():
         return False
     kernel.unmount(HYBRID_HIERARCHY)
+    kernel.mount("tmpfs", HYBRID_HIERARCHY, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "size=1m,mode=0755")
     log.debug("hybrid cgroups: %s is hidden from containers", HYBRID_HIERARCHY)
     return True
 
 
 def is_hybrid() -> bool:
-    return any(line.split(" ")[4] == HYBRID_HIERARCHY for line in _mountinfo())
+    for line in _mountinfo():
+        place, _, origin = line.partition(" - ")
+        if place.split(" ")[4] == HYBRID_HIERARCHY and origin.startswith("cgroup2 "):
+            return True
+    return False
 
 
 def propagates_mounts() -> bool:

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from boatyard.errors import BoatyardError, InvalidError, StorageError
-from boatyard.runtime import cgroups, failure, hosts, init, mounts, rootfs, trust, users
+from boatyard.runtime import cgroups, failure, hosts, init, isolation, mounts, rootfs, trust, users
 from boatyard.runtime import spec as oci
 from boatyard.runtime.container import BindMount, ContainerSpec, Mount, Network
 from boatyard.runtime.program import Program
@@ -158,8 +158,10 @@ class Launcher:
 
     def _spawn(self, launched: Launched, stdio: tuple[int, int, int] | None) -> int:
         args = [self.runtime.executable, "--root", str(self._state), "--log", str(launched.bundle / "log")]
-        args += ["--log-format", "json"]
-        if self.runtime.program.kind == "crun":
+        if self.runtime.program.kind == "runc":
+            args += ["--log-format", "json"]
+        else:
+            # Its JSON would also go to the container's standard error.
             args.append(f"--cgroup-manager={'cgroupfs' if launched.cgroup else 'disabled'}")
         args += ["run", "--bundle", str(launched.bundle)]
         if stdio is not None:
@@ -190,8 +192,11 @@ class Launcher:
         if abandoned:
             # The runtime was killed before it could clean up.
             shutil.rmtree(state, ignore_errors=True)
-        if launched.cgroup and (abandoned or error is not None):
-            cgroups.remove_groups(launched.cgroup)
+        if launched.cgroup:
+            if abandoned or error is not None:
+                cgroups.remove_groups(launched.cgroup)
+            # What crun took for a hierarchy (see isolation.drop_hybrid_hierarchy).
+            shutil.rmtree(isolation.HYBRID_HIERARCHY + launched.cgroup, ignore_errors=True)
         _remove_flat(launched.bundle)
         return error
 

@@ -78,26 +78,29 @@ def _entry(
             options.append(f"size={mount.size}")
         return {"destination": place(directory=True), "type": "tmpfs", "source": "tmpfs", "options": options}
     if isinstance(mount, BindMount):
+        # crun does not follow a link that it is to mount.
+        source = os.path.realpath(mount.source)
         try:
-            status = os.stat(mount.source)
+            status = os.stat(source)
         except OSError as error:
             raise InvalidError(f"can't mount {mount.source} at {target}: {error.strerror}") from error
-        destination = place(directory=stat.S_ISDIR(status.st_mode))
-        return _bind(str(mount.source), destination, readonly=mount.readonly, recursive=mount.recursive)
+        directory = stat.S_ISDIR(status.st_mode)
+        # Nothing is mounted beneath a file, and crun's recursive flags want a directory.
+        return _bind(source, place(directory=directory), mount.readonly, recursive=directory and mount.recursive)
     if isinstance(mount, SecretFile):
         source = str(bundle / f"file{number}")
         _write(source, mount)
-        return _bind(source, place(directory=False), readonly=True, recursive=False)
+        return _bind(source, place(directory=False), True, recursive=False)
     return _agent(mount, str(bundle / f"agent{number}"), place(directory=False), prepared)
 
 
 def _agent(mount: AgentSocket, path: str, destination: str, prepared: Prepared) -> Document:
     prepared.agents.append((agent.listen(path, mount.uid, mount.gid, mount.mode), mount.source))
     # Connecting needs write access to the socket: a read-only mount would refuse it.
-    return _bind(path, destination, readonly=False, recursive=False)
+    return _bind(path, destination, False, recursive=False)
 
 
-def _bind(source: str, destination: str, *, readonly: bool, recursive: bool) -> Document:
+def _bind(source: str, destination: str, readonly: bool, *, recursive: bool) -> Document:
     options = ["rbind" if recursive else "bind", "rprivate", "ro" if readonly else "rw"]
     if readonly and recursive:
         # Also of what is mounted beneath; "ro" alone covers the top only.
