@@ -107,6 +107,7 @@ class _Collection:
     leases: Leases
     roots: Callable[[], Iterable[LayerId]]
     oldest: float
+    known: dict[Digest, tuple[Sequence[Descriptor], tuple[Digest, ...] | None]] = field(default_factory=dict)
 
     def sweep_layers(self) -> tuple[list[LayerId], int]:
         rows = {row.id: row for row in self.layers.walk()}
@@ -200,14 +201,27 @@ class _Collection:
                 continue
             seen.add(descriptor.digest)
             marked.blobs.add(descriptor.digest)
-            try:
-                todo += documents.children(self.content, descriptor)
-                if descriptor.media_type in spec.CONFIGS:
-                    data = documents.read_bytes(self.content, descriptor)
-                    stacks.append(documents.parse_config(data).rootfs.diff_ids)
-            except NotFoundError:
-                # A platform that was never fetched.
-                continue
-            except BoatyardError as error:
-                log.warning("image document %s can't be read; it is kept: %s", descriptor.digest, error)
+            children, diff_ids = self._references(descriptor)
+            todo += children
+            if diff_ids is not None:
+                stacks.append(diff_ids)
         return stacks
+
+    def _references(self, descriptor: Descriptor) -> tuple[Sequence[Descriptor], tuple[Digest, ...] | None]:
+        """What a document names, and the diff IDs if it is a config. Read once a run: marking again is cheap then."""
+        known = self.known.get(descriptor.digest)
+        if known is not None:
+            return known
+        children: Sequence[Descriptor] = ()
+        diff_ids: tuple[Digest, ...] | None = None
+        try:
+            children = documents.children(self.content, descriptor)
+            if descriptor.media_type in spec.CONFIGS:
+                diff_ids = documents.parse_config(documents.read_bytes(self.content, descriptor)).rootfs.diff_ids
+        except NotFoundError:
+            # A platform that was never fetched, or not yet.
+            return (), None
+        except BoatyardError as error:
+            log.warning("image document %s can't be read; it is kept: %s", descriptor.digest, error)
+        self.known[descriptor.digest] = children, diff_ids
+        return children, diff_ids
