@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import click
 
@@ -14,6 +16,7 @@ from boatyard.cli.render.lines import harmless
 from boatyard.cli.style import Style
 from boatyard.client.calls import system
 from boatyard.client.documents.system import Check
+from boatyard.client.places import places
 from boatyard.errors import BoatyardError
 
 ANSWER_SECONDS = 60.0
@@ -36,12 +39,36 @@ def doctor(console: Console, form: str) -> int:
 
 
 def _checks(console: Console) -> Sequence[Check]:
-    """The daemon's own findings: it runs the steps, so what counts is what it can do."""
+    """The daemon's own findings: it runs the steps, so what counts is what it can do. Without it, what can be seen
+    from here.
+    """
     try:
         found = daemon(console).call(system.doctor(), timeout=ANSWER_SECONDS)
     except BoatyardError as error:
-        return [Check(name="daemon", status="failed", detail=error.message, hint=error.hint or "")]
+        failed = Check(name="daemon", status="failed", detail=error.message, hint=error.hint or "")
+        return [failed, *_host_checks(console)]
     return [Check(name="daemon", status="ok", detail="answers"), *found.checks]
+
+
+def _host_checks(console: Console) -> Sequence[Check]:
+    from boatyard.runtime import capabilities, cgroups
+    from boatyard.runtime import doctor as host
+
+    root = Path(places(console.environment, os.geteuid()).root)
+    root = next((path for path in (root, *root.parents) if path.exists()), root)
+    found = [
+        host.control_groups(cgroups.detect()),
+        host.system_calls(),
+        host.privileges(capabilities.bounding()),
+        host.open_files(),
+        host.emulators(),
+        host.user_namespaces(),
+        host.fuse(),
+        host.certificates(),
+        host.space(root),
+    ]
+    words = {host.Status.OK: "ok", host.Status.WARN: "warning", host.Status.FAIL: "failed"}
+    return [Check(name=seen.name, status=words[seen.status], detail=seen.detail, hint=seen.fix) for seen in found]
 
 
 def _document(check: Check) -> dict[str, str]:

@@ -230,7 +230,7 @@ def test_a_context_from_standard_input_is_a_stream(
     _stdin(monkeypatch, buffer.getvalue())
     assert boat("build", "-").code == 0
     assert got == [buffer.getvalue()]
-    assert _request(daemon)["frontend_attrs"]["context"] == "upload:context"
+    assert _request(daemon)["frontend_attrs"]["context"] == "http://buildkit-session/context"
 
 
 @pytest.mark.usefixtures("restored_stdin")

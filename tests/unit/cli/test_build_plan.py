@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from boatyard.cli.attributes import Cache, Output
 from boatyard.cli.build.flags import Flags
 from boatyard.cli.build.plan import Plan, plan
-from boatyard.errors import InvalidError, UnsupportedError
+from boatyard.errors import InvalidError, NotFoundError, UnsupportedError
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +41,7 @@ def _plan(environment: dict[str, str] | None = None, **flags: Any) -> Plan:
         ({"cgroup_parent": "/x"}, {"cgroup-parent": "/x"}),
         ({"source_date_epoch": "7"}, {"build-arg:SOURCE_DATE_EPOCH": "7"}),
         ({"build_context": ("Base=docker-image://debian",)}, {"context:base": "docker-image://debian"}),
-        ({"build_context": ("src=../src",)}, {"context:src": "local:context:src"}),
+        ({"build_context": ("src=../src",)}, {"context:src": "local:src"}),
         ({"check": True}, {"requestid": "frontend.lint", "frontend.caps": "moby.buildkit.frontend.subrequests"}),
     ],
 )
@@ -67,9 +68,41 @@ def test_proxies_of_the_environment_are_taken_along_in_either_case() -> None:
 
 
 def test_named_contexts_that_are_directories_are_opened_here() -> None:
-    planned = _plan(build_context=("src=../src", "image=oci-layout:///images/x:tag"))
-    assert planned.contexts == {"context:src": "../src", "oci-layout:image": "/images/x"}
-    assert planned.attrs["context:image"] == "oci-layout://oci-layout:image:tag"
+    planned = _plan(build_context=("src=../src",))
+    assert planned.contexts == {"src": "../src"}
+
+
+def _layout(directory: Path, tags: dict[str, str]) -> None:
+    manifests = [
+        {"digest": digest, "annotations": {"org.opencontainers.image.ref.name": tag}} for tag, digest in tags.items()
+    ]
+    (directory / "index.json").write_text(json.dumps({"manifests": manifests}))
+
+
+@pytest.mark.parametrize(
+    ("tags", "suffix", "digest"),
+    [
+        ({"latest": "sha256:a", "two": "sha256:b"}, "", "sha256:a"),
+        ({"latest": "sha256:a", "two": "sha256:b"}, ":two", "sha256:b"),
+        ({"only": "sha256:c"}, "", "sha256:c"),
+        ({"docker.io/library/app:two": "sha256:d"}, ":two", "sha256:d"),
+        ({}, "@sha256:e", "sha256:e"),
+    ],
+)
+def test_an_image_of_an_oci_layout_is_named_by_digest(
+    context: Path, tags: dict[str, str], suffix: str, digest: str
+) -> None:
+    _layout(context, tags)
+    planned = _plan(build_context=(f"image=oci-layout://{context}{suffix}",))
+    assert planned.contexts == {"oci0": str(context)}
+    assert planned.attrs["context:image"] == f"oci-layout://oci0@{digest}"
+
+
+def test_a_tag_that_an_oci_layout_lacks_is_told_with_those_it_has(context: Path) -> None:
+    _layout(context, {"one": "sha256:a", "two": "sha256:b"})
+    with pytest.raises(NotFoundError) as caught:
+        _plan(build_context=(f"image=oci-layout://{context}:three",))
+    assert caught.value.hint == "there are: one, two"
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ class Offers:
             archive, text = stdin.archive_or_text(self.console, self.stack)
             if archive is not None:
                 uploads["context"] = self.channel.offer(archive)
-                attrs["context"] = "upload:context"
+                attrs["context"] = "http://buildkit-session/context"
             else:
                 dockerfile = self._written(text)
                 context = self._temporary()

@@ -132,6 +132,8 @@ def _build_args(flags: Flags, environment: Mapping[str, str]) -> dict[str, str]:
 
 def _named_contexts(flags: Flags) -> tuple[dict[str, str], dict[str, str]]:
     """Directories to open, and the attributes that name every context."""
+    from boatyard.cli.build import layout
+
     directories: dict[str, str] = {}
     attrs: dict[str, str] = {}
     for text in flags.build_context:
@@ -140,25 +142,16 @@ def _named_contexts(flags: Flags) -> tuple[dict[str, str], dict[str, str]]:
         if name in ("context", "dockerfile"):
             raise InvalidError(f"--build-context {text!r}: the name {name!r} is taken", hint="choose another name")
         if value.startswith("oci-layout://"):
-            path, tag = _oci_layout(value.removeprefix("oci-layout://"))
-            directories[f"oci-layout:{name}"] = path
-            attrs[f"context:{name}"] = f"oci-layout://oci-layout:{name}{tag}"
+            store = f"oci{len(directories)}"
+            path, tag, digest = layout.split(value.removeprefix("oci-layout://"))
+            directories[store] = path
+            attrs[f"context:{name}"] = f"oci-layout://{store}@{digest or layout.resolve(path, tag)}"
         elif is_remote(value) or value.startswith("docker-image://"):
             attrs[f"context:{name}"] = value
         else:
-            directories[f"context:{name}"] = value
-            attrs[f"context:{name}"] = f"local:context:{name}"
+            directories[name] = value
+            attrs[f"context:{name}"] = f"local:{name}"
     return directories, attrs
-
-
-def _oci_layout(value: str) -> tuple[str, str]:
-    """The directory, and `:TAG` or `@DIGEST` as written after it."""
-    if "@" in value:
-        path, _, digest = value.partition("@")
-        return path, f"@{digest}"
-    head, slash, last = value.rpartition("/")
-    name, colon, tag = last.partition(":")
-    return f"{head}{slash}{name}", f"{colon}{tag}"
 
 
 def _call(flags: Flags) -> tuple[str, str]:
