@@ -10,7 +10,7 @@ Specification: OCI image-spec, image-layout.md.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from boatyard.errors import IntegrityError, InvalidError, LayerError, NotFoundError, UnsupportedError
 from boatyard.image import documents, spec
@@ -22,6 +22,7 @@ from boatyard.image.archive.tap import tapped
 from boatyard.image.content.store import ContentStore
 from boatyard.image.digest import Digest
 from boatyard.image.layer import compression
+from boatyard.image.layer.tarstream import Source
 
 
 def read_archive(
@@ -37,7 +38,8 @@ def read_archive(
     try:
         counted = tapped(stream, lambda data: on_bytes(len(data)) if on_bytes else None)
         with compression.open_decompressed(counted) as plain:
-            entries = read_entries(plain, content, hold)
+            # Every stream that it gives can `readinto`; the type has no word for that.
+            entries = read_entries(cast(Source, plain), content, hold)
     except LayerError as error:
         raise not_readable(error) from error
     images = _interpret(entries, content)
