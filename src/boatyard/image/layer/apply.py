@@ -1,0 +1,569 @@
+"""Apply a layer (an uncompressed tar stream) to the directory of a snapshot, in overlay form.
+
+Every path is walked from the directory's own descriptor, name by name, without following symbolic links: those are
+resolved here, beneath the directory, as a chroot would. So no entry reaches anything outside, whatever it says. What
+the stream leaves open (a parent directory it doesn't list, a hard link to a file of a lower layer) is looked up in the
+layers below.
+
+Knows tar entries, whiteouts, ownership and xattrs. Knows nothing of compression, digests or chains. Specification: OCI
+image-spec, layer.md.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from boatyard.errors import BoatyardError, LayerError
+from boatyard.image.layer import tarstream
+from boatyard.image.layer.tarstream import Entry, Source, TarReader
+from boatyard.image.snapshot.disk import storage_error
+from boatyard.image.snapshot.merging import Name, copy_attributes, link_file, lookup
+from boatyard.image.snapshot.whiteout import Flavour, is_whiteout, make_opaque, mark_whiteouts, native_flavour
+
+WHITEOUT = b".wh."
+OPAQUE = b".wh..wh..opq"
+_AUFS = b".wh..wh."
+
+_PIECE = 64 << 10
+_ZEROS = bytes(_PIECE)
+_SPARSE_FROM = 256 << 10
+_MAX_OPEN = 256
+_MAX_LINKS = 40
+_MAX_PATH = 4000
+_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a stream may bring before it is taken for a bomb."""
+
+    bytes: int = 1 << 40
+    entries: int = 20_000_000
+
+
+class Applied(NamedTuple):
+    entries: int
+    bytes: int
+    """Of the files' content, holes included."""
+
+
+Lowers = Sequence[Path] | Callable[[], Sequence[Path]]
+"""The directories of the layers below, lowest first. A function is called only when they are needed, and may then wait
+for them."""
+
+
+def apply(
+    stream: Source,
+    directory: Path,
+    *,
+    lowers: Lowers = (),
+    whiteouts: bool = True,
+    devices: bool = True,
+    owner: tuple[int, int] | None = None,
+    flavour: Flavour | None = None,
+    limits: Limits = Limits(),
+) -> Applied:
+    """Unpack to `directory`, which nobody else changes meanwhile, and read the stream to its end.
+
+    `whiteouts` False takes the stream as a plain archive, in which .wh. names mean nothing. `devices` False refuses
+    device nodes. `owner` gets everything, whatever the entries say. Raises LayerError when the stream is malformed,
+    hostile or too large, and StorageError; what was unpacked until then stays for the caller to remove.
+    """
+    target = _Target(directory, lowers, whiteouts, devices, owner, flavour or native_flavour(), limits)
+    reader = TarReader(stream)
+    entry: Entry | None = None
+    try:
+        while (entry := reader.next()) is not None:
+            target.add(entry, reader)
+        target.finish()
+    except OSError as error:
+        raise _translated(error, entry) from error
+    except (ValueError, OverflowError) as error:
+        raise LayerError(f"{_what(entry)} can't be made: {error}") from error
+    reader.drain()
+    return Applied(target.entries, target.bytes)
+
+
+class _Parent:
+    """An open directory; the descriptor lives as long as the object, because caches and callers share it.
+
+    `canonical` is its path from the root, without links, "" for the root. `exact`: what is made in here takes group or
+    permissions from the directory (setgid, a default ACL), so both must be set."""
+
+    __slots__ = ("canonical", "descriptor", "exact")
+
+    def __init__(self, descriptor: int, canonical: bytes) -> None:
+        self.descriptor = descriptor
+        self.canonical = canonical
+        self.exact = _is_exact(descriptor)
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
+
+
+class _Target:
+    def __init__(
+        self,
+        directory: Path,
+        lowers: Lowers,
+        whiteouts: bool,
+        devices: bool,
+        owner: tuple[int, int] | None,
+        flavour: Flavour,
+        limits: Limits,
+    ) -> None:
+        self._root_path = os.fsencode(directory)
+        self._lowers = lowers
+        self._whiteouts = whiteouts
+        self._devices = devices
+        self._owner = owner
+        self._flavour = flavour
+        self._limits = limits
+        self._self_owner = (os.geteuid(), os.getegid())
+        self._umask = _current_umask()
+        self.entries = 0
+        self.bytes = 0
+        self._parents: dict[bytes, _Parent] = {}
+        self._times: dict[bytes, int] = {}
+        self._covered: set[bytes] = set()
+        """Directories that hide what the layers below have in their place."""
+        self._below: dict[bytes, tuple[bytes, ...]] = {}
+        self._marked: set[bytes] = set()
+        self._last_name: bytes | None = None
+        self._last: _Parent | None = None
+        try:
+            descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise storage_error(error, f"can't unpack to {directory}") from error
+        self._root = _Parent(descriptor, b"")
+        self._add = {
+            tarstream.REGULAR: self._add_file,
+            tarstream.HARD_LINK: self._add_hard_link,
+            tarstream.SYMLINK: self._add_symlink,
+            tarstream.CHAR: self._add_device,
+            tarstream.BLOCK: self._add_device,
+            tarstream.FIFO: self._add_fifo,
+        }
+
+    # Entries
+
+    def add(self, entry: Entry, reader: TarReader) -> None:
+        self.entries += 1
+        self.bytes += entry.size
+        if self.entries > self._limits.entries or self.bytes > self._limits.bytes:
+            raise LayerError(
+                f"the layer is too large: more than {self._limits.entries} entries or {self._limits.bytes} bytes"
+            )
+        path = _clean(entry.name)
+        if self._owner is not None:
+            entry = entry._replace(uid=self._owner[0], gid=self._owner[1])
+        if not path:
+            if entry.kind == tarstream.DIRECTORY:
+                self._set_directory(entry, b"", b"")
+                return
+            raise LayerError(f"{_what(entry)} would replace the root directory")
+        directory, _, base = path.rpartition(b"/")
+        if self._last_name == directory and self._last is not None:
+            parent = self._last
+        else:
+            parent = self._last = self._resolve(directory, entry.mtime_ns)
+            self._last_name = directory
+        if self._whiteouts and base.startswith(WHITEOUT):
+            self._add_whiteout(entry, parent, base)
+        elif entry.kind == tarstream.DIRECTORY:
+            self._add_directory(entry, parent, base)
+        else:
+            self._add[entry.kind](entry, parent, base, reader)
+
+    def finish(self) -> None:
+        if b"" not in self._times and (lowers := self._layers_below(b"")):
+            copy_attributes(lowers[0], os.lstat(lowers[0]), self._root_path, self._flavour)
+        for canonical, time in self._times.items():
+            path = self._root_path + b"/" + canonical if canonical else self._root_path
+            os.utime(path, ns=(time, time), follow_symlinks=False)
+
+    def _add_file(self, entry: Entry, parent: _Parent, base: bytes, reader: TarReader) -> None:
+        mode = entry.mode
+        try:
+            descriptor = os.open(base, _CREATE, mode & 0o777, dir_fd=parent.descriptor)
+        except FileExistsError:
+            self._remove(parent, base)
+            descriptor = os.open(base, _CREATE, mode & 0o777, dir_fd=parent.descriptor)
+        try:
+            data = reader.small_content()
+            if data is None:
+                _write_large(descriptor, entry, reader)
+            elif data:
+                written = os.write(descriptor, data)
+                while written < len(data):
+                    written += os.write(descriptor, data[written:])
+            if parent.exact or (entry.uid, entry.gid) != self._self_owner:
+                os.fchown(descriptor, entry.uid, entry.gid)
+            if parent.exact or mode & (self._umask | 0o7000):
+                os.fchmod(descriptor, mode)
+            if entry.xattrs:
+                self._set_xattrs(entry, descriptor)
+            os.utime(descriptor, ns=(entry.mtime_ns, entry.mtime_ns))
+        finally:
+            os.close(descriptor)
+
+    def _add_directory(self, entry: Entry, parent: _Parent, base: bytes) -> None:
+        canonical = _join(parent.canonical, base)
+        try:
+            os.mkdir(base, entry.mode & 0o777, dir_fd=parent.descriptor)
+        except FileExistsError:
+            status = os.stat(base, dir_fd=parent.descriptor, follow_symlinks=False)
+            if not stat.S_ISDIR(status.st_mode):
+                self._remove(parent, base)
+                os.mkdir(base, entry.mode & 0o777, dir_fd=parent.descriptor)
+                if self._whiteouts:
+                    self._cover(canonical)
+        self._set_directory(entry, canonical, b"/" + canonical)
+
+    def _set_directory(self, entry: Entry, canonical: bytes, suffix: bytes) -> None:
+        path = self._root_path + suffix
+        os.chown(path, entry.uid, entry.gid, follow_symlinks=False)
+        os.chmod(path, entry.mode)
+        if entry.xattrs:
+            self._set_xattrs(entry, path)
+            self._forget_parents()  # a default ACL changes how files are made in it
+        elif entry.mode & stat.S_ISGID:
+            self._forget_parents()
+        self._times[canonical] = entry.mtime_ns
+
+    def _add_symlink(self, entry: Entry, parent: _Parent, base: bytes, reader: TarReader) -> None:
+        if not entry.link:
+            raise LayerError(f"{_what(entry)} is a symbolic link to nothing")
+        try:
+            os.symlink(entry.link, base, dir_fd=parent.descriptor)
+        except FileExistsError:
+            self._remove(parent, base)
+            os.symlink(entry.link, base, dir_fd=parent.descriptor)
+        if parent.exact or (entry.uid, entry.gid) != self._self_owner:
+            os.chown(base, entry.uid, entry.gid, dir_fd=parent.descriptor, follow_symlinks=False)
+        self._finish_node(entry, parent, base)
+
+    def _add_hard_link(self, entry: Entry, parent: _Parent, base: bytes, reader: TarReader) -> None:
+        directory, _, target_base = _clean(entry.link).rpartition(b"/")
+        if not target_base:
+            raise LayerError(f"{_what(entry)} is a hard link to the root directory")
+        target = self._resolve(directory, entry.mtime_ns)
+        self._find_link_target(entry, target, target_base)
+        if (target.canonical, target_base) == (parent.canonical, base):
+            return
+        try:
+            self._link(target, target_base, parent, base)
+        except FileExistsError:
+            canonical = _join(parent.canonical, base)
+            if target.canonical == canonical or target.canonical.startswith(canonical + b"/"):
+                raise LayerError(f"{_what(entry)} would replace a directory that its target is in") from None
+            self._remove(parent, base)
+            self._link(target, target_base, parent, base)
+
+    def _link(self, target: _Parent, target_base: bytes, parent: _Parent, base: bytes) -> None:
+        os.link(target_base, base, src_dir_fd=target.descriptor, dst_dir_fd=parent.descriptor, follow_symlinks=False)
+
+    def _find_link_target(self, entry: Entry, target: _Parent, base: bytes) -> None:
+        """Have the target in this layer; a file of a lower layer becomes one of this, as the kernel would copy it
+        up."""
+        try:
+            status = os.stat(base, dir_fd=target.descriptor, follow_symlinks=False)
+        except FileNotFoundError:
+            below = self._lookup_below(target.canonical, base)
+            if below is None or stat.S_ISDIR(below.status.st_mode):
+                raise LayerError(f"{_what(entry)} is a hard link to {_shown(entry.link)}, which isn't there") from None
+            link_file(below.layers[0], below.status, self._root_path + b"/" + _join(target.canonical, base))
+            return
+        if stat.S_ISDIR(status.st_mode) or is_whiteout(status):
+            raise LayerError(f"{_what(entry)} is a hard link to {_shown(entry.link)}, which is no file")
+
+    def _add_device(self, entry: Entry, parent: _Parent, base: bytes, reader: TarReader) -> None:
+        if not self._devices:
+            raise LayerError(f"{_what(entry)} is a device node, which isn't allowed here")
+        if entry.kind == tarstream.CHAR and entry.major == entry.minor == 0:
+            raise LayerError(f"{_what(entry)} is a character device 0/0, which marks a removed file on disk")
+        kind = stat.S_IFCHR if entry.kind == tarstream.CHAR else stat.S_IFBLK
+        self._make_node(entry, parent, base, kind, os.makedev(entry.major, entry.minor))
+
+    def _add_fifo(self, entry: Entry, parent: _Parent, base: bytes, reader: TarReader) -> None:
+        self._make_node(entry, parent, base, stat.S_IFIFO, 0)
+
+    def _make_node(self, entry: Entry, parent: _Parent, base: bytes, kind: int, device: int) -> None:
+        try:
+            os.mknod(base, kind | 0o600, device, dir_fd=parent.descriptor)
+        except FileExistsError:
+            self._remove(parent, base)
+            os.mknod(base, kind | 0o600, device, dir_fd=parent.descriptor)
+        os.chown(base, entry.uid, entry.gid, dir_fd=parent.descriptor, follow_symlinks=False)
+        os.chmod(base, entry.mode, dir_fd=parent.descriptor)
+        self._finish_node(entry, parent, base)
+
+    def _finish_node(self, entry: Entry, parent: _Parent, base: bytes) -> None:
+        if entry.xattrs:
+            self._set_xattrs(entry, b"/proc/self/fd/%d/%b" % (parent.descriptor, base))
+        os.utime(base, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=parent.descriptor, follow_symlinks=False)
+
+    def _set_xattrs(self, entry: Entry, path: bytes | int) -> None:
+        for name, value in entry.xattrs.items():
+            if name.startswith((b"trusted.overlay.", b"user.overlay.")):
+                continue  # the overlay's own marks would take effect here; a layer has whiteout entries for that
+            try:
+                if isinstance(path, int):
+                    os.setxattr(path, name, value)
+                else:
+                    os.setxattr(path, name, value, follow_symlinks=False)
+            except OSError as error:
+                if error.errno != errno.EOPNOTSUPP:  # a file system without this namespace loses the attribute
+                    raise
+
+    # Whiteouts
+
+    def _add_whiteout(self, entry: Entry, parent: _Parent, base: bytes) -> None:
+        if base == OPAQUE:
+            self._cover(parent.canonical)
+            return
+        if base.startswith(_AUFS):  # bookkeeping of a file system that some images still carry
+            return
+        name = base[len(WHITEOUT) :]
+        if name in (b"", b".", b".."):
+            raise LayerError(f"{_what(entry)} is a whiteout of an impossible name")
+        try:
+            os.mknod(name, stat.S_IFCHR, 0, dir_fd=parent.descriptor)
+        except FileExistsError:
+            # A whiteout speaks of the layers below, not of what this layer adds under the name.
+            if stat.S_ISDIR(os.stat(name, dir_fd=parent.descriptor, follow_symlinks=False).st_mode):
+                self._cover(_join(parent.canonical, name))
+            return
+        if parent.canonical not in self._marked:
+            self._marked.add(parent.canonical)
+            mark_whiteouts(b"/proc/self/fd/%d" % parent.descriptor, self._flavour)
+
+    def _cover(self, canonical: bytes) -> None:
+        self._covered.add(canonical)
+        self._below.clear()
+        if canonical:
+            make_opaque(self._root_path + b"/" + canonical, self._flavour)
+        else:
+            make_opaque(self._root_path, self._flavour)
+
+    def _remove(self, parent: _Parent, base: bytes) -> None:
+        """Make room for an entry that comes again. The last one wins."""
+        status = os.stat(base, dir_fd=parent.descriptor, follow_symlinks=False)
+        canonical = _join(parent.canonical, base)
+        if stat.S_ISDIR(status.st_mode):
+            self._forget_parents()
+            shutil.rmtree(base, dir_fd=parent.descriptor)
+            self._times = {
+                path: time
+                for path, time in self._times.items()
+                if path != canonical and not path.startswith(canonical + b"/")
+            }
+            self._covered = {
+                path for path in self._covered if path != canonical and not path.startswith(canonical + b"/")
+            }
+            self._below.clear()
+            self._marked.clear()
+        else:
+            if stat.S_ISLNK(status.st_mode):
+                self._forget_parents()
+            os.unlink(base, dir_fd=parent.descriptor)
+
+    # Paths
+
+    def _resolve(self, path: bytes, mtime_ns: int) -> _Parent:
+        """Open a directory of this layer by its cleaned path; make it, and what leads to it, if it isn't there."""
+        if not path:
+            return self._root
+        known = self._parents.get(path)
+        if known is not None:
+            return known
+        names = path.split(b"/")
+        # Start at the deepest directory that is open already.
+        start = len(names) - 1
+        here = self._root
+        while start > 0:
+            known = self._parents.get(b"/".join(names[:start]))
+            if known is not None:
+                here = known
+                break
+            start -= 1
+        pending = names[start:][::-1]
+        links = 0
+        while pending:
+            name = pending.pop()
+            if name == b"..":
+                here = self._resolve(here.canonical.rpartition(b"/")[0], mtime_ns)
+                continue
+            step = self._enter(here, name, mtime_ns)
+            if isinstance(step, _Parent):
+                here = step
+                continue
+            links += 1
+            if links > _MAX_LINKS:
+                raise LayerError(f"{_shown(path)} goes through too many symbolic links")
+            if step.startswith(b"/"):
+                here = self._root
+            pending += [part for part in step.split(b"/") if part not in (b"", b".")][::-1]
+        self._parents[path] = here
+        return here
+
+    def _enter(self, here: _Parent, name: bytes, mtime_ns: int) -> _Parent | bytes:
+        """A directory in an open one; or where it points to, if it is a symbolic link."""
+        canonical = _join(here.canonical, name)
+        known = self._parents.get(canonical)
+        if known is not None and known.canonical == canonical:
+            return known
+        if len(canonical) > _MAX_PATH:
+            raise LayerError(f"{_shown(canonical)} is too long a path")
+        try:
+            descriptor = os.open(name, _DIRECTORY, dir_fd=here.descriptor)
+        except FileNotFoundError:
+            below = self._lookup_below(here.canonical, name)
+            if below is not None and stat.S_ISLNK(below.status.st_mode):
+                return os.readlink(below.layers[0])
+            descriptor = self._make_parent(here, name, below, mtime_ns)
+        except NotADirectoryError:
+            status = os.stat(name, dir_fd=here.descriptor, follow_symlinks=False)
+            if stat.S_ISLNK(status.st_mode):
+                return os.readlink(name, dir_fd=here.descriptor)
+            if not is_whiteout(status):
+                raise LayerError(f"{_shown(canonical)} is no directory, but entries are to go into it") from None
+            os.unlink(name, dir_fd=here.descriptor)
+            descriptor = self._make_parent(here, name, None, mtime_ns)
+            self._cover(canonical)
+        if len(self._parents) >= _MAX_OPEN:
+            self._forget_parents()
+        parent = _Parent(descriptor, canonical)
+        self._parents[canonical] = parent
+        return parent
+
+    def _make_parent(self, here: _Parent, name: bytes, below: Name | None, mtime_ns: int) -> int:
+        """A directory that no entry describes: as it is in the layers below, else root's."""
+        canonical = _join(here.canonical, name)
+        if below is not None and not stat.S_ISDIR(below.status.st_mode):
+            raise LayerError(f"{_shown(canonical)} is no directory in the layers below, but entries are to go into it")
+        os.mkdir(name, 0o755, dir_fd=here.descriptor)
+        path = self._root_path + b"/" + canonical
+        if below is not None:
+            copy_attributes(below.layers[0], below.status, path, self._flavour)
+            mtime_ns = below.status.st_mtime_ns
+        else:
+            os.chown(path, *(self._owner or (0, 0)))
+            os.chmod(path, 0o755)
+        self._times.setdefault(canonical, mtime_ns)
+        return os.open(name, _DIRECTORY, dir_fd=here.descriptor)
+
+    def _lookup_below(self, canonical: bytes, name: bytes) -> Name | None:
+        layers = self._layers_below(canonical)
+        return lookup(layers, name, self._flavour) if layers else None
+
+    def _layers_below(self, canonical: bytes) -> tuple[bytes, ...]:
+        """The directories of lower layers that show through a directory of this one, the highest first."""
+        known = self._below.get(canonical)
+        if known is not None:
+            return known
+        names = canonical.split(b"/") if canonical else []
+        layers: tuple[bytes, ...] = ()
+        if b"" not in self._covered and self._lowers:
+            lowers = self._lowers() if callable(self._lowers) else self._lowers
+            layers = tuple(os.fsencode(lower) for lower in reversed(lowers))
+        path = b""
+        for name in names:
+            path = _join(path, name)
+            if not layers or path in self._covered:
+                layers = ()
+                break
+            found = lookup(layers, name, self._flavour)
+            layers = found.layers if found is not None and stat.S_ISDIR(found.status.st_mode) else ()
+        self._below[canonical] = layers
+        return layers
+
+    def _forget_parents(self) -> None:
+        """Too many are open, or one of them may have gone."""
+        self._parents.clear()
+        self._last_name = self._last = None
+
+
+def _is_exact(descriptor: int) -> bool:
+    if os.fstat(descriptor).st_mode & stat.S_ISGID:
+        return True
+    try:
+        os.getxattr(b"/proc/self/fd/%d" % descriptor, "system.posix_acl_default")
+    except OSError:
+        return False
+    return True
+
+
+def _write_large(descriptor: int, entry: Entry, reader: TarReader) -> None:
+    """Write a file piece by piece; long runs of zeros become holes."""
+    holes = entry.size >= _SPARSE_FROM
+    written = 0
+    for offset, view in reader.content():
+        start = 0
+        if holes:
+            at = 0
+            while at < len(view):
+                end = min(len(view), at + _PIECE - (offset + at) % _PIECE)
+                if not view[at] and not view[end - 1] and bytes(view[at:end]) == _ZEROS[: end - at]:
+                    if start < at:
+                        _write_at(descriptor, view[start:at], offset + start)
+                        written = offset + at
+                    start = end
+                at = end
+        if start < len(view):
+            _write_at(descriptor, view[start:], offset + start)
+            written = offset + len(view)
+    if written < entry.size:
+        os.ftruncate(descriptor, entry.size)
+
+
+def _write_at(descriptor: int, view: memoryview, offset: int) -> None:
+    written = os.pwrite(descriptor, view, offset)
+    while written < len(view):
+        written += os.pwrite(descriptor, view[written:], offset + written)
+
+
+def _clean(name: bytes) -> bytes:
+    """The path from the root of the layer. An absolute one starts at the same root."""
+    if b".." in name and b".." in name.split(b"/"):
+        raise LayerError(f"the layer has a path that leads outside: {_shown(name)}")
+    if name[:1] in (b"", b".", b"/") or name[-1:] in (b".", b"/") or b"//" in name or b"/./" in name:
+        return b"/".join(part for part in name.split(b"/") if part not in (b"", b"."))
+    return name
+
+
+def _join(canonical: bytes, name: bytes) -> bytes:
+    return canonical + b"/" + name if canonical else name
+
+
+def _current_umask() -> int:
+    """Without setting it, which other threads would notice."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        for line in file:
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
+    return 0o777
+
+
+def _translated(error: OSError, entry: Entry | None) -> BoatyardError:
+    what = f"{_what(entry)} can't be made" if entry is not None else "the layer can't be unpacked"
+    if error.errno in _STORAGE:
+        return storage_error(error, what)
+    return LayerError(f"{what}: {error.strerror or error}")
+
+
+def _what(entry: Entry | None) -> str:
+    return f"layer entry {_shown(entry.name)}" if entry is not None else "the layer"
+
+
+def _shown(name: bytes) -> str:
+    return repr(name[:200].decode(errors="backslashreplace"))
