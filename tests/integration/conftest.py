@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
 from boatyard.errors import DeniedError
 from boatyard.runtime.container import ContainerSpec, Executor, Stdio
 from boatyard.runtime.executor import OciExecutor, RuntimeConfig
@@ -91,7 +92,7 @@ ExecutorFactory = Callable[..., Awaitable[OciExecutor]]
 
 @pytest.fixture
 async def make_executor(private_mounts: None, state_dir: Path) -> AsyncIterator[ExecutorFactory]:
-    """Starts executors (one at a time in the state directory) and closes them. The host's network unless told otherwise."""
+    """Starts executors (one at a time in the state directory) and closes them. On the host's network unless told."""
     made: list[OciExecutor] = []
 
     async def make(

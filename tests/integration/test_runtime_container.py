@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 
 import pytest
+
 from boatyard.errors import InvalidError
 from boatyard.runtime import capabilities
 from boatyard.runtime.container import (
@@ -23,7 +24,6 @@ from boatyard.runtime.container import (
     TmpfsMount,
 )
 from boatyard.runtime.executor import OciExecutor
-
 from integration.conftest import Run, run_in
 
 pytestmark = [pytest.mark.root, pytest.mark.runtime]
@@ -181,8 +181,8 @@ async def test_an_insecure_container_has_all_that_the_daemon_has(run_each: Run) 
     outcome = await run_each(
         "sh",
         "-c",
-        "grep ^CapEff /proc/self/status; grep Seccomp: /proc/self/status; mkdir /m; mount -t tmpfs t /m && echo mounted; "
-        "test -c /dev/fuse && echo device",
+        "grep ^CapEff /proc/self/status; grep Seccomp: /proc/self/status; "
+        "mkdir /m; mount -t tmpfs t /m && echo mounted; test -c /dev/fuse && echo device",
         insecure=True,
         network=Network.HOST,
     )

@@ -38,9 +38,9 @@ def enter_private_mount_namespace() -> None:
 def drop_hybrid_hierarchy() -> bool:
     """Hide cgroup v2's hierarchy beside v1's, in the calling thread's namespace; whether it was there.
 
-    crun before 1.9 refuses to start when that hierarchy has controllers, even when told not to touch cgroups. It then takes
-    the bare directory for a hierarchy all the same and writes into it: a small tmpfs keeps that from the host's. Harmless to
-    others, but only in a private mount namespace.
+    crun before 1.9 refuses to start when that hierarchy has controllers, even when told not to touch cgroups. It then
+    takes the bare directory for a hierarchy all the same and writes into it: a small tmpfs keeps that from the
+    host's. Harmless to others, but only in a private mount namespace.
     """
     if not is_hybrid():
         return False

@@ -66,17 +66,19 @@ def _entry(
     if target == "/":
         raise InvalidError("can't mount at /: it is the root file system itself")
 
-    def place(*, directory: bool) -> str:
+    def place(*, directory: bool, mode: int = 0o755) -> str:
         # Beneath another mount there is nothing to make: the runtime makes the place in that one.
         if _beneath(target, covered):
             return target
-        return points.directory(target) if directory else points.file(target)
+        return points.directory(target, mode) if directory else points.file(target)
 
     if isinstance(mount, TmpfsMount):
         options = ["nosuid", f"mode={mount.mode:o}"]
         if mount.size:
             options.append(f"size={mount.size}")
-        return {"destination": place(directory=True), "type": "tmpfs", "source": "tmpfs", "options": options}
+        # runc gives a tmpfs the mode of the directory beneath it, whatever the option says.
+        destination = place(directory=True, mode=mount.mode)
+        return {"destination": destination, "type": "tmpfs", "source": "tmpfs", "options": options}
     if isinstance(mount, BindMount):
         # crun does not follow a link that it is to mount.
         source = os.path.realpath(mount.source)
@@ -101,7 +103,9 @@ def _agent(mount: AgentSocket, path: str, destination: str, prepared: Prepared) 
 
 
 def _bind(source: str, destination: str, readonly: bool, *, recursive: bool) -> Document:
-    options = ["rbind" if recursive else "bind", "rprivate", "ro" if readonly else "rw"]
+    # crun ORs flags: "rprivate" would make "bind" recursive.
+    options = ["rbind", "rprivate"] if recursive else ["bind", "private"]
+    options.append("ro" if readonly else "rw")
     if readonly and recursive:
         # Also of what is mounted beneath; "ro" alone covers the top only.
         options.append("rro")

@@ -122,10 +122,10 @@ class MountPoints:
         self._stubs: list[_Stub] = []
         self._parents: dict[str, _Parent] = {}
 
-    def directory(self, target: str) -> str:
-        """Make sure that `target` is a directory; its path inside, free of links."""
+    def directory(self, target: str, mode: int = 0o755) -> str:
+        """Make sure that `target` is a directory; its path inside, free of links. `mode` is for one that is made."""
         resolved = resolve(self._root, target)
-        self._make(resolved, target, directory=True)
+        self._make(resolved, target, directory=True, mode=mode)
         return resolved[len(self._root) :] or "/"
 
     def file(self, target: str) -> str:
@@ -134,7 +134,7 @@ class MountPoints:
         self._make(resolved, target, directory=False)
         return resolved[len(self._root) :] or "/"
 
-    def _make(self, resolved: str, target: str, *, directory: bool) -> None:
+    def _make(self, resolved: str, target: str, *, directory: bool, mode: int = 0o755) -> None:
         try:
             status = os.lstat(resolved)
         except FileNotFoundError:
@@ -154,7 +154,8 @@ class MountPoints:
         made_by_us = any(stub.path == parent for stub in self._stubs)
         before = None if made_by_us or parent in self._parents else os.stat(parent or "/")
         if directory:
-            os.mkdir(resolved, 0o755)
+            os.mkdir(resolved)
+            os.chmod(resolved, mode)
         else:
             os.close(os.open(resolved, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644))
         self._stubs.append(_Stub(resolved, directory))

@@ -7,6 +7,7 @@ point, and over the image's system bundle. Both are bind mounts: nothing of them
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -31,10 +32,9 @@ IMAGE_BUNDLES = (
 
 NEUTRAL_BUNDLE = "/run/boatyard/ca-certificates.crt"
 
-REBUILDS_BUNDLE = ("ca-certificates", "update-ca-trust", "trust extract")
-"""Commands that replace the system bundle by a rename, which the kernel refuses on a mount point: a step that names
-one keeps the image's file.
-"""
+# Installing the package or rebuilding the bundle replaces it by a rename, which the kernel refuses on a mount point.
+# Paths that only have the name in them are not meant.
+REBUILDS_BUNDLE = re.compile(r"ca-certificates(?![./\w-])|update-ca-trust|\btrust extract")
 
 VARIABLES = (
     "SSL_CERT_FILE",
@@ -75,8 +75,8 @@ def image_bundles(root: str) -> tuple[tuple[str, bytes], ...]:
 
 
 def covers_system_bundle(args: Iterable[str]) -> bool:
-    """Whether the image's own bundle may be covered while this command runs."""
-    return not any(word in argument for argument in args for word in REBUILDS_BUNDLE)
+    """Whether the image's own bundle may be covered while this command runs: not when the command is to replace it."""
+    return not any(REBUILDS_BUNDLE.search(argument) for argument in args)
 
 
 def combine(own: bytes, added: bytes) -> bytes:
