@@ -150,11 +150,20 @@ def test_two_source_files_of_one_name_are_told_apart() -> None:
 
 
 def test_a_graph_prints_in_the_shape_of_convertllb() -> None:
-    step = run(Edge(image()), "true", metadata=llb.OpMetadata(description={"llb.customname": "RUN true"}))
+    metadata = llb.OpMetadata(
+        ignore_cache=True,
+        description={"llb.customname": "RUN true"},
+        linux_resources=llb.LinuxResources(memory=5),
+    )
+    step = run(Edge(image()), "true", metadata=metadata)
     printed = json.loads(json.dumps(codec.as_json(Graph(Edge(step)))))
     assert printed["def"][step.digest]["exec"]["meta"]["args"] == ["/bin/sh", "-c", "true"]
     assert printed["def"][step.digest]["inputs"] == [{"digest": image().digest}]
-    assert printed["metadata"][step.digest]["description"] == {"llb.customname": "RUN true"}
+    assert printed["metadata"][step.digest] == {
+        "ignore_cache": True,
+        "description": {"llb.customname": "RUN true"},
+        "linux_resources": {"memory": 5},
+    }
 
 
 # -- there and back, at random ---------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@ source map."""
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
@@ -40,4 +41,7 @@ def _metadata(metadata: OpMetadata) -> dict[str, Any]:
         printed["progress_group"] = {
             key: value for key, value in (("id", group.id), ("name", group.name), ("weak", group.weak)) if value
         }
+    if (limits := metadata.linux_resources) is not None:
+        names = ("memory", "memorySwap", "cpuShares", "cpuPeriod", "cpuQuota", "cpusetCpus", "cpusetMems")
+        printed["linux_resources"] = {name: value for name, value in zip(names, astuple(limits), strict=True) if value}
     return printed

@@ -227,6 +227,12 @@ def test_a_directory_as_a_base_that_is_run_in_is_needed_whole() -> None:
     assert "local.followpaths" not in attrs_of(result.named("load from client"))
 
 
+def test_owners_are_looked_up_in_a_directory_that_is_a_base() -> None:
+    result = with_directory("FROM src AS a\nCOPY --chown=app x /y\nFROM scratch\nCOPY --from=a /y /y\n")
+    follow = attrs_of(result.named("load from client"))["local.followpaths"]
+    assert follow == '["etc/group","etc/passwd","y"]'
+
+
 def test_a_directory_that_is_the_result_is_needed_whole() -> None:
     result = with_directory("FROM src\n")
     assert "local.followpaths" not in attrs_of(result.last)

@@ -228,6 +228,11 @@ def test_a_base_image_of_another_platform_is_remarked_on() -> None:
     assert [warning.code for warning in bridge.warnings] == ["InvalidBaseImagePlatform"]
 
 
+def test_a_relative_directory_is_fine_once_a_stage_below_set_one() -> None:
+    dockerfile = "FROM busybox AS a\nWORKDIR /x\nFROM a AS b\nWORKDIR y\nFROM b\nWORKDIR z\n"
+    assert not converted(dockerfile).bridge.warnings
+
+
 def test_what_another_stage_takes_from_a_stage_is_not_looked_up_in_the_ignore_file() -> None:
     dockerfile = "FROM busybox AS a\nFROM busybox\nCOPY --from=a ignored /x\n"
     assert not converted(dockerfile, {".dockerignore": b"ignored\n"}).bridge.warnings

@@ -24,6 +24,7 @@ from boatyard.build.frontend.dockerfile.convert.workdir import enter
 from boatyard.build.frontend.dockerfile.epoch import Epochs, timestamp
 from boatyard.build.frontend.dockerfile.instructions import Dockerfile
 from boatyard.build.frontend.dockerfile.lint import LintReport
+from boatyard.build.frontend.dockerfile.lint_build import StageChecks
 from boatyard.build.frontend.dockerfile.named import NamedContexts
 from boatyard.build.frontend.dockerfile.options import BuildOptions
 from boatyard.build.frontend.dockerfile.outline import OutlineRecord
@@ -185,6 +186,7 @@ def _convert_stage(build: Conversion, stage: StageBuild) -> None:
     stage.inherit()
     if stage.base is not None:
         stage.env = stage.base.env.copy()
+        stage.checks = StageChecks(build.report, stage.base.checks)
     stage.platform = stage.platform or build.target_platform
     stage.image.env.setdefault("PATH", variables.DEFAULT_PATH)
     for name, value in stage.image.env.items():

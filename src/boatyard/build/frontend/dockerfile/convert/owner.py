@@ -32,6 +32,12 @@ def _identity(text: str, base: int, whole: str) -> User:
     return User(text, None, base)
 
 
+def accounts_read(owner: Chown | None) -> tuple[str, ...]:
+    """The files in which the owner's names are looked up."""
+    names = [user for user in (owner.user, owner.group) if user is not None and user.name] if owner else []
+    return ("/etc/passwd", "/etc/group") if names else ()
+
+
 def parse_mode(text: str) -> tuple[int, str]:
     """The mode and its symbolic form, of which one is given: (-1, "") when neither is, (0, form) for a form."""
     if not text:

@@ -95,7 +95,7 @@ def _make_stage(build: Conversion, stages: Stages, stage: Stage, outline: Outlin
         label=stage.stage_name or f"stage-{stage.index}",
         platform=platform,
         image=image.empty(platform or build.target_platform),
-        checks=StageChecks(build.report, base.checks if base else None),
+        checks=StageChecks(build.report),
         outline=(base.outline if base else outline).copy(),
         named=named,
         base=base,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from boatyard.build.frontend.dockerfile import lint_build, sources
 from boatyard.build.frontend.dockerfile.convert.naming import expanded, number, step_name
-from boatyard.build.frontend.dockerfile.convert.owner import parse_mode, parse_owner
+from boatyard.build.frontend.dockerfile.convert.owner import accounts_read, parse_mode, parse_owner
 from boatyard.build.frontend.dockerfile.convert.paths import absolute, destination, has_wildcards
 from boatyard.build.frontend.dockerfile.convert.remote import check_remote, is_remote, remote_file
 from boatyard.build.frontend.dockerfile.convert.stage import Conversion, StageBuild, Step
@@ -151,6 +151,7 @@ def _file_op(
     inputs = Inputs()
     base_index = inputs.index(base)
     owner = parse_owner(instruction.chown, base_index) if instruction.chown else None
+    stage.paths.update(accounts_read(owner))
     mode, mode_str = parse_mode(instruction.chmod)
     dest = destination(instruction.destination, stage.directory)
     copies = [

@@ -6,7 +6,7 @@ import posixpath
 
 from boatyard.build.frontend.dockerfile import sources
 from boatyard.build.frontend.dockerfile.convert.naming import expanded, number, step_name
-from boatyard.build.frontend.dockerfile.convert.owner import parse_owner
+from boatyard.build.frontend.dockerfile.convert.owner import accounts_read, parse_owner
 from boatyard.build.frontend.dockerfile.convert.paths import absolute
 from boatyard.build.frontend.dockerfile.convert.stage import Conversion, StageBuild, Step
 from boatyard.build.frontend.dockerfile.draft import Draft
@@ -30,13 +30,9 @@ def workdir(build: Conversion, stage: StageBuild, step: Step, instruction: Workd
         return
     inputs = [stage.output] if stage.output else []
     base = len(inputs) - 1
-    action = MkDir(
-        absolute(directory),
-        mode=0o755,
-        make_parents=True,
-        owner=parse_owner(stage.image.user, base) if stage.image.user else None,
-        timestamp=build.timestamp,
-    )
+    owner = parse_owner(stage.image.user, base) if stage.image.user else None
+    stage.paths.update(accounts_read(owner))
+    action = MkDir(absolute(directory), mode=0o755, make_parents=True, owner=owner, timestamp=build.timestamp)
     name = step_name(build, stage, expanded(instruction.text, stage.env, build.escape), stage.platform, stage.env)
     stage.output = Draft(
         FileOp((FileAction(base, action, -1, 0),)),
