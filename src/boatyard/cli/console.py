@@ -15,6 +15,10 @@ from typing import TextIO
 from boatyard.cli.style import Style, colour_wanted
 
 
+class ReaderGoneError(Exception):
+    """Whoever read what this command writes has gone: nothing more can be said, and nothing is wrong."""
+
+
 class Console:
     """`host` is empty when the environment decides."""
 
@@ -30,9 +34,12 @@ class Console:
         _write(sys.stderr, text)
 
     def out_bytes(self, data: bytes) -> None:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.flush()
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError as error:
+            raise ReaderGoneError from error
 
     @property
     def out_terminal(self) -> bool:
@@ -88,3 +95,5 @@ def _write(stream: TextIO, text: str) -> None:
             rest = rest[os.write(descriptor, rest) :]
         except BlockingIOError:
             select.select([], [descriptor], [])
+        except BrokenPipeError as error:
+            raise ReaderGoneError from error

@@ -54,8 +54,6 @@ def code_of(error: BaseException) -> int:
     """The number a command ends with when `error` ends it."""
     if isinstance(error, KeyboardInterrupt):
         return CANCELLED
-    if isinstance(error, BrokenPipeError):
-        return BROKEN_PIPE
     if isinstance(error, OSError):  # a file or a socket of this command's own
         return FAILED
     if not isinstance(error, BoatyardError):

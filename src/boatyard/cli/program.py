@@ -12,7 +12,7 @@ import click
 
 from boatyard.cli import exits
 from boatyard.cli.commands import COMMANDS
-from boatyard.cli.console import Console
+from boatyard.cli.console import Console, ReaderGoneError
 from boatyard.cli.group import SETTINGS, LazyGroup
 
 
@@ -65,8 +65,10 @@ def run(console: Console, arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         console.err(f"{console.err_style.bad('error:')} {error.format_message()}\n")
         return exits.FAILED
-    except BrokenPipeError:
+    except ReaderGoneError:
         return exits.BROKEN_PIPE
+    except SystemExit as ended:  # click's answer to a broken pipe it saw first
+        return ended.code if isinstance(ended.code, int) else exits.FAILED
     except (KeyboardInterrupt, Exception) as error:  # the last one to see it: every error becomes words and a number
         from boatyard.cli.failure import tell
 

@@ -34,4 +34,4 @@ def debug(console: Console, after: bool, ref: str, step: str, command: tuple[str
             terminal=channel.offer() if terminal else "",
             stdio="" if terminal else channel.offer(0, 1, 2),
         )
-        return attached(console, client, channel, client.stream(builds.debug_build(ref, request)))
+        return attached(console, client, channel, builds.debug_build(ref, request))

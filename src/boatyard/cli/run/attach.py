@@ -10,21 +10,22 @@ from types import FrameType
 
 from boatyard.cli.console import Console
 from boatyard.cli.follow import joined
+from boatyard.client.calls.call import StreamCall
 from boatyard.client.calls.runs import signal_run
 from boatyard.client.descriptors import DescriptorChannel
 from boatyard.client.documents.envelope import StartedEvent, TerminalEvent
 from boatyard.client.documents.runs import RunResult
-from boatyard.client.sync import Client, Stream
+from boatyard.client.sync import Client
 from boatyard.errors import BoatyardError
 from boatyard.progress import LogEvent, WarningEvent
 
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
 
-def attached(console: Console, client: Client, channel: DescriptorChannel, stream: Stream[RunResult]) -> int:
+def attached(console: Console, client: Client, channel: DescriptorChannel, call: StreamCall[RunResult]) -> int:
     """The process's exit code. Signals that reach this command go to the process; a third Ctrl-C leaves it to its fate
     (leaving the stream kills it)."""
-    with stream, _Forwarder(client).installed() as forwarder:
+    with _Forwarder(client).installed() as forwarder, client.stream(call) as stream:
         while (events := stream.poll(None)) is not None:
             waiting = deque(events)
             while waiting:

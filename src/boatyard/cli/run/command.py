@@ -78,7 +78,7 @@ def run(console: Console, /, **given: Any) -> int:
             else:
                 stdin = 0 if given["interactive"] else os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
                 request["stdio"] = channel.offer(stdin, 1, 2)
-            return attached(console, client, channel, client.stream(run_call(RunRequest(**request))))
+            return attached(console, client, channel, run_call(RunRequest(**request)))
     except BoatyardError as error:
         from boatyard.cli.failure import tell
 
