@@ -131,7 +131,12 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
                 yield from chain_of(result)
 
         def sweep() -> int:
-            return gc.collect(stores.content, stores.layers, stores.images, stores.leases, roots=roots).bytes
+            # While others are at work, what is young may be about to be named.
+            grace = gc.GRACE if activity.running > 1 else 0.0
+            collected = gc.collect(
+                stores.content, stores.layers, stores.images, stores.leases, roots=roots, grace=grace
+            )
+            return collected.bytes
 
         usage = UsageList(
             records, stores.layers, cache_mounts, worker.directory, solver.live_results, lambda: _image_layers(stores)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from boatyard.errors import InvalidError
+from boatyard.errors import InvalidError, LayerError
 from boatyard.image import digest as digests
 from boatyard.image import documents, spec
 from boatyard.image.archive.contents import ArchivedImage
@@ -89,8 +89,10 @@ class ImageTransfer:
             with open(archive_fd, "rb", closefd=False) as file, open_decompressed(file) as tar:
                 apply(tar, snapshotter.directory(active), whiteouts=False)
             layer = self._layers.add(active)
-        except BaseException:
+        except BaseException as error:
             snapshotter.remove(active)
+            if isinstance(error, LayerError):
+                error.hint = error.hint or "pack a root file system with: tar -C DIRECTORY -cf FILE ."
             raise
         with self._leases.hold() as lease:
             lease.add_layer(layer)

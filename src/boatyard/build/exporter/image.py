@@ -53,9 +53,9 @@ class ImageExporter:
 
 
 def keep(layers: LayerStore, document: Document) -> None:
-    """Put a document into the content store, unless it is there. Blocks."""
-    if layers.content.info(document.descriptor.digest) is None:
-        documents.write(layers.content, document.data, document.descriptor.media_type)
+    """Put a document into the content store. One that is there already is young again, so that no garbage collection takes
+    it before it is named. Blocks."""
+    documents.write(layers.content, document.data, document.descriptor.media_type)
 
 
 async def assembled_image(
