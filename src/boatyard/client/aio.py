@@ -57,7 +57,7 @@ class AsyncClient:
         """Raises the error the daemon answers with; UnavailableError when it can't be reached or breaks off."""
         connection = await _Connection.open(self.path)
         try:
-            await connection.send(call)
+            connection.send(call)
             body = b"".join([piece async for piece in connection.pieces()])
         finally:
             connection.close()
@@ -89,11 +89,7 @@ class AsyncStream(Generic[A]):
 
     async def __aenter__(self) -> AsyncStream[A]:
         self._connection = await _Connection.open(self._path)
-        try:
-            await self._connection.send(self._call)
-        except BaseException:
-            await self.close()
-            raise
+        self._connection.send(self._call)
         self._events = self._read(self._connection)
         return self
 
@@ -141,7 +137,6 @@ class _Connection:
         self._reader = reader
         self._writer = writer
         self._answer = http1.AnswerReader()
-        self._early = b""
 
     @classmethod
     async def open(cls, path: str) -> _Connection:
@@ -150,21 +145,20 @@ class _Connection:
         except OSError as error:
             raise unreachable(path, error) from error
 
-    async def send(self, call: Call[Any] | StreamCall[Any]) -> None:
-        """Returns when the answer's header has come; raises the error that it announces."""
+    def send(self, call: Call[Any] | StreamCall[Any]) -> None:
         self._writer.write(
             http1.request(call.method, http1.target(call.path, call.names, call.query), call.body),
         )
-        while not self._answer.status:
-            self._early += self._answer.feed(await self._receive())
-        if self._answer.status >= 400:
-            raise refusal(self._answer.status, b"".join([piece async for piece in self.pieces()]))
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        if self._early:
-            yield self._early
+        """The body as it comes. Raises the error that the answer is."""
         while not self._answer.complete:
-            yield self._answer.feed(await self._receive())
+            data = self._answer.feed(await self._receive())
+            if self._answer.status >= 400:
+                while not self._answer.complete:
+                    data += self._answer.feed(await self._receive())
+                raise refusal(self._answer.status, data)
+            yield data
 
     def close(self) -> None:
         self._writer.close()

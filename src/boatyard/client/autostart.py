@@ -98,7 +98,7 @@ def _starting(path: str) -> Iterator[None]:
 def _start(path: str, environ: Mapping[str, str]) -> None:
     log = places(environ, os.geteuid()).log
     try:
-        os.makedirs(os.path.dirname(log), mode=0o711, exist_ok=True)
+        os.makedirs(os.path.dirname(log), mode=0o700, exist_ok=True)
         _rotate(log)
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     except OSError as error:

@@ -65,7 +65,8 @@ class Client:
         return decode_answer(body, call.answer)
 
     def stream(self, call: StreamCall[A]) -> Stream[A]:
-        """Use it as a context: leaving it before the end cancels what the daemon does for it."""
+        """Returns when the request is sent: what the daemon refuses is raised by the first `poll`. Use it as a context:
+        leaving it before the end cancels what the daemon does for it."""
         return Stream(self._send(call, None), call.answer)
 
     def descriptors(self) -> DescriptorChannel:
@@ -78,7 +79,6 @@ class Client:
             connection.send(
                 http1.request(call.method, http1.target(call.path, call.names, call.query), call.body),
             )
-            connection.read_head()
         except BaseException:
             connection.close()
             raise
@@ -172,7 +172,6 @@ class _Connection:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         self._socket.settimeout(timeout)
         self._reader = http1.AnswerReader()
-        self._early = b""
         self._path = path
         try:
             self._socket.connect(path)
@@ -200,12 +199,6 @@ class _Connection:
             if not isinstance(error, BrokenPipeError | ConnectionResetError):
                 raise self._lost(error) from error
 
-    def read_head(self) -> None:
-        while not self._reader.status:
-            self._early += self._reader.feed(self._receive())
-        if self._reader.status >= 400:
-            raise refusal(self._reader.status, self.read_all())
-
     def read_all(self) -> bytes:
         pieces = []
         while (piece := self.read_some()) is not None:
@@ -213,18 +206,18 @@ class _Connection:
         return b"".join(pieces)
 
     def read_some(self) -> bytes | None:
-        """None at the end of the answer."""
-        if self._early:
-            data, self._early = self._early, b""
-            return data
+        """Perhaps nothing yet; None at the end of the answer. Raises the error that the answer is."""
         if self._reader.complete:
             return None
-        return self._reader.feed(self._receive())
+        data = self._reader.feed(self._receive())
+        if self._reader.status >= 400:
+            while not self._reader.complete:
+                data += self._reader.feed(self._receive())
+            raise refusal(self._reader.status, data)
+        return data
 
     def wait(self, timeout: float | None) -> bool:
-        if self._early or self._reader.complete:
-            return True
-        if timeout is None:
+        if self._reader.complete or timeout is None:
             return True
         poller = select.poll()
         poller.register(self._socket, select.POLLIN)

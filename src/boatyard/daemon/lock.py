@@ -25,7 +25,7 @@ def hold(root: str, card: Card, *, patience: float = 0.0) -> Iterator[None]:
     """ConflictError names the holder, after `patience` seconds. The lock goes with the process, however it ends."""
     path = f"{root}/{NAME}"
     try:
-        os.makedirs(root, mode=0o711, exist_ok=True)
+        os.makedirs(root, mode=0o700, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise StorageError(
