@@ -19,6 +19,11 @@ from boatyard.errors import CancelledBuildError
 
 A = TypeVar("A")
 
+SIGNAL_INTERVAL = 0.25
+"""Nothing waits longer than this many seconds at a time: a signal that comes just before a system call starts to wait
+does not interrupt it, and Python's handler runs only when it returns.
+"""
+
 
 def follow(
     console: Console,
@@ -48,7 +53,7 @@ def follow(
 
 
 def _shown(console: Console, stream: Stream[A], renderer: Renderer, channel: DescriptorChannel | None) -> A:
-    while (events := stream.poll(renderer.interval)) is not None:
+    while (events := stream.poll(renderer.interval or SIGNAL_INTERVAL)) is not None:
         for event in events:
             if isinstance(event, TerminalEvent):
                 _attach(console, event, stream, renderer, channel)

@@ -20,6 +20,8 @@ from types import FrameType
 from boatyard.errors import InvalidError
 
 _PIECE = 65536
+_SIGNAL_MILLISECONDS = 250
+"""A signal that comes just before a wait begins is seen after this time at the latest."""
 
 
 def require(stdin_terminal: bool, flag: str) -> None:
@@ -78,7 +80,7 @@ def _copy(master: int, watch: int, ended: Callable[[], bool]) -> None:
     typed = b""
     while True:
         poller.modify(master, select.POLLIN | (select.POLLOUT if typed else 0))
-        ready = dict(poller.poll())
+        ready = dict(poller.poll(_SIGNAL_MILLISECONDS))
         if ready.get(master, 0) & ~select.POLLOUT and not _show(master):
             return
         if typed and ready.get(master, 0) & select.POLLOUT:

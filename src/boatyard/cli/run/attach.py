@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from boatyard.cli.console import Console
-from boatyard.cli.follow import joined
+from boatyard.cli.follow import SIGNAL_INTERVAL, joined
 from boatyard.client.calls.call import StreamCall
 from boatyard.client.calls.runs import signal_run
 from boatyard.client.descriptors import DescriptorChannel
@@ -26,7 +26,7 @@ def attached(console: Console, client: Client, channel: DescriptorChannel, call:
     """The process's exit code. Signals that reach this command go to the process; a third Ctrl-C leaves it to its fate
     (leaving the stream kills it)."""
     with _Forwarder(client).installed() as forwarder, client.stream(call) as stream:
-        while (events := stream.poll(None)) is not None:
+        while (events := stream.poll(SIGNAL_INTERVAL)) is not None:
             waiting = deque(events)
             while waiting:
                 event = waiting.popleft()
