@@ -5,27 +5,39 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
 
 from boatyard.build.frontend.base import FileReader, ResolvedImage
-from boatyard.build.llb.graph import Graph
+from boatyard.build.llb.graph import Edge, Graph, Vertex
+from boatyard.build.ops.worker import Worker
+from boatyard.build.requester import Requester
 from boatyard.build.result import Result
 from boatyard.build.solver.scheduler import Job
-from boatyard.build.source.image import Images
+from boatyard.build.source import oci_layout
+from boatyard.build.source.image import FoundImage
 from boatyard.errors import InvalidError
 from boatyard.image import reference as references
 from boatyard.image.platform import Platform
 from boatyard.progress import Emit, VertexEvent, WarningEvent
 
 
+@runtime_checkable
+class Dated(Protocol):
+    """A source that knows how old it is, once it was looked up."""
+
+    async def source_time(self) -> int | None: ...
+
+
 class JobBridge:
-    """One per build. `load` is called before a graph is solved, so that the build knows where its steps come from."""
+    """One per build. `learn` is called before a graph is solved, so that the build knows where its steps come from."""
 
     def __init__(
-        self, job: Job, images: Images, platform: Platform, emit: Emit, learn: Callable[[Graph], None]
+        self, job: Job, worker: Worker, requester: Requester, emit: Emit, learn: Callable[[Graph], None]
     ) -> None:
-        self.platform = platform
+        self.platform = worker.platform
         self._job = job
-        self._images = images
+        self._worker = worker
+        self._requester = requester
         self._emit = emit
         self._learn = learn
         self._resolved: dict[tuple[str, str, str], ResolvedImage] = {}
@@ -37,18 +49,29 @@ class JobBridge:
         return self._resolved[key]
 
     async def _resolve(self, reference: str, platform: Platform, mode: str) -> ResolvedImage:
-        parsed = references.parse(reference)
-        name = f"[internal] load metadata for {parsed}"
+        name = f"[internal] load metadata for {reference}"
         digest = f"sha256:{hashlib.sha256(name.encode()).hexdigest()}"
         started = time.time()
         self._emit(VertexEvent(digest=digest, name=name, started=started))
         try:
-            found = await self._images.find(parsed, platform, mode)
+            found = await self._find(reference, platform, mode)
         except BaseException as error:
             self._emit(VertexEvent(digest=digest, name=name, started=started, completed=time.time(), error=str(error)))
             raise
         self._emit(VertexEvent(digest=digest, name=name, started=started, completed=time.time()))
-        return ResolvedImage(str(parsed.with_digest(found.digest)), found.digest, found.config)
+        return ResolvedImage(str(found.reference.with_digest(found.digest)), found.digest, found.config)
+
+    async def _find(self, reference: str, platform: Platform, mode: str) -> FoundImage:
+        images = self._worker.images
+        if reference.startswith("oci-layout://"):
+            return await oci_layout.take(reference, "", platform, self._requester, images, self._worker.layers)
+        return await images.find(references.parse(reference).with_default_tag(), platform, mode)
+
+    async def source_time(self, vertex: Vertex) -> int | None:
+        """Seconds since the epoch: of a git source's commit, of a download's last change; None when it isn't known."""
+        await self._job.settle(Edge(vertex))
+        op = self._job.op(vertex)
+        return await op.source_time() if isinstance(op, Dated) else None
 
     async def solve(self, graph: Graph) -> FileReader:
         if graph.root is None:

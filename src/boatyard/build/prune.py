@@ -36,7 +36,8 @@ class Policy:
 
 
 def default_policies(root: Path, **bounds: int) -> tuple[Policy, ...]:
-    """What is kept when the configuration doesn't say. `bounds` replace those that the size of the root's disk gives."""
+    """What is kept when the configuration doesn't say. `bounds` replace those that the size of the root's disk
+    gives."""
     size = shutil.disk_usage(root).total
     bounds = {
         "reserved_space": min(size // 10, 10 * GB),

@@ -96,7 +96,7 @@ class BuildService:
         self._running[request.ref] = _current_task()
         try:
             async with self._job(request, requester, tell, known, failed) as (job, context):
-                result = await self._frontend(request, job, tell, known)
+                result = await self._frontend(request, requester, job, tell, known)
                 images = await self._solve(result, job)
                 response = await self._export(request, requester, images, result.multi_platform, tell)
                 job.finish()
@@ -176,7 +176,9 @@ class BuildService:
             await job.close()
             known.results.update(job.recorded())
 
-    async def _frontend(self, request: BuildRequest, job: Job, tell: Emit, known: Known) -> FrontendResult:
+    async def _frontend(
+        self, request: BuildRequest, requester: Requester, job: Job, tell: Emit, known: Known
+    ) -> FrontendResult:
         if request.graph is not None:
             platform = self.worker.platform
             config = ImageConfig(architecture=platform.architecture, os=platform.os, variant=platform.variant)
@@ -187,7 +189,7 @@ class BuildService:
             frontend = self._frontends.get(name)
             if frontend is None:
                 raise InvalidError(f"unknown frontend {name!r}", hint=f"known: {', '.join(sorted(self._frontends))}")
-            bridge = JobBridge(job, self.worker.images, self.worker.platform, tell, known.learn)
+            bridge = JobBridge(job, self.worker, requester, tell, known.learn)
             result = await frontend(bridge, FrontendRequest(request.options))
         for image in result.images:
             graph = Graph(image.edge, result.files)

@@ -210,6 +210,10 @@ class Job:
                 if known and known.record:
                     yield from known.record.results
 
+    def op(self, vertex: Vertex) -> Op:
+        """The op that does a vertex of this job."""
+        return self._visit(vertex).op
+
     def recorded(self) -> dict[str, tuple[str, ...]]:
         """Vertex digest -> ids of its outputs in the result store, for every vertex that has a record."""
         found = {}

@@ -90,6 +90,11 @@ class GitStep:
             digest=f"git {hashlib.sha256(repr(sorted(parts.items())).encode()).hexdigest()}", components=parts
         )
 
+    async def source_time(self) -> int | None:
+        """The commit's, in seconds since the epoch."""
+        await self._fetch_commit()
+        return int(await self._git("show", "-s", "--format=%ct", self._commit, at=self._mirror))
+
     def _check(self, commit: str) -> None:
         wanted = self._attrs.get("git.checksum", "")
         if wanted and not commit.startswith(wanted):

@@ -96,6 +96,11 @@ class HttpStep:
         keyed = [value for name, value in parts.items() if name != "the URL"]
         return CacheMap(digest=f"http {hashlib.sha256(repr(keyed).encode()).hexdigest()}", components=parts)
 
+    async def source_time(self) -> int | None:
+        """The server's Last-Modified, in seconds since the epoch."""
+        known = self._download and self._download.last_modified
+        return int(_seconds(known)) if known else None
+
     async def execute(self, step: StepContext, inputs: Sequence[Result]) -> Sequence[Result]:
         assert self._download is not None
         layer = await asyncio.to_thread(self._make_layer, self._download)

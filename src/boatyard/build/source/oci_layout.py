@@ -12,11 +12,26 @@ from boatyard.build.requester import Requester
 from boatyard.build.result import LayersResult, Result
 from boatyard.build.solver.types import CacheMap, StepContext
 from boatyard.build.source.image import FoundImage, Images
+from boatyard.image import digest as digests
 from boatyard.image import documents
 from boatyard.image import reference as references
 from boatyard.image.archive import layout
 from boatyard.image.layer.store import LayerStore
 from boatyard.image.platform import Platform
+
+
+async def take(
+    identifier: str, store: str, platform: Platform, requester: Requester, images: Images, layers: LayerStore
+) -> FoundImage:
+    """Take the image over. `store` names the layout directory to the requester; "" derives it from the identifier."""
+    name, _, digest = identifier.partition("://")[2].partition("@")
+    name, _, tag = name.partition(":")
+    wanted = digests.parse(digest) if digest else None
+    async with requester.directory(store or f"oci:{name}") as directory:
+        target = await asyncio.to_thread(
+            layout.take, directory.fd, layers.content, digest=wanted, tag=tag or None, platform=platform
+        )
+    return images.describe(references.parse(name or "layout"), target, platform)
 
 
 class OciLayoutStep:
@@ -31,8 +46,8 @@ class OciLayoutStep:
         images: Images,
         layers: LayerStore,
     ) -> None:
-        self._reference = references.parse(identifier.partition("://")[2])
-        self._store = attrs.get("oci.store") or f"oci:{self._reference.path}"
+        self._identifier = identifier
+        self._store = attrs.get("oci.store", "")
         self._platform = platform
         self._requester = requester
         self._images = images
@@ -40,11 +55,9 @@ class OciLayoutStep:
         self._found: FoundImage | None = None
 
     async def cache_map(self, step: StepContext) -> CacheMap:
-        async with self._requester.directory(self._store) as directory:
-            target = await asyncio.to_thread(
-                layout.take, directory.fd, self._layers.content, digest=self._reference.digest, tag=self._reference.tag
-            )
-        self._found = found = self._images.describe(self._reference, target, self._platform)
+        self._found = found = await take(
+            self._identifier, self._store, self._platform, self._requester, self._images, self._layers
+        )
         digest = documents.chain_id(found.diff_ids) if found.diff_ids else "scratch"
         return CacheMap(digest=f"image {digest}", components={"the image's digest": found.digest})
 
