@@ -27,7 +27,7 @@ async def take(
     name, _, digest = identifier.partition("://")[2].partition("@")
     name, _, tag = name.partition(":")
     wanted = digests.parse(digest) if digest else None
-    async with requester.directory(store or f"oci:{name}") as directory:
+    async with requester.directory(store or name) as directory:
         target = await asyncio.to_thread(
             layout.take, directory.fd, layers.content, digest=wanted, tag=tag or None, platform=platform
         )
