@@ -19,6 +19,7 @@ from boatyard.runtime.executor import OciExecutor, RuntimeConfig
 from boatyard.runtime.isolation import enter_private_mount_namespace
 from boatyard.runtime.network import Mode
 
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 BUSYBOX = Path("/bin/busybox")
 
 
@@ -90,18 +91,24 @@ Run = Callable[..., Awaitable[Outcome]]
 ExecutorFactory = Callable[..., Awaitable[OciExecutor]]
 
 
+@pytest.fixture(scope="session")
+def runtime_installed() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    if not any(shutil.which(name, path=PATH) for name in ("crun", "runc")):
+        pytest.skip("needs an OCI runtime (apt-get install crun)")
+
+
 @pytest.fixture
-async def make_executor(private_mounts: None, state_dir: Path) -> AsyncIterator[ExecutorFactory]:
+async def make_executor(
+    runtime_installed: None, private_mounts: None, state_dir: Path
+) -> AsyncIterator[ExecutorFactory]:
     """Starts executors (one at a time in the state directory) and closes them. On the host's network unless told."""
     made: list[OciExecutor] = []
 
     async def make(
         runtime: str = "auto", network: Mode = Mode.HOST, environ: dict[str, str] | None = None
     ) -> OciExecutor:
-        if os.geteuid() != 0:
-            pytest.skip("needs root")
-        if not any(shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin") for name in ("crun", "runc")):
-            pytest.skip("needs an OCI runtime (apt-get install crun)")
         executor = OciExecutor(state_dir, RuntimeConfig(runtime=runtime, network=network), environ or {})
         made.append(executor)
         await executor.start()
@@ -120,7 +127,7 @@ async def executor(make_executor: ExecutorFactory) -> OciExecutor:
 @pytest.fixture(params=["crun", "runc"])
 async def each_executor(request: pytest.FixtureRequest, make_executor: ExecutorFactory) -> OciExecutor:
     """One executor for each kind of runtime."""
-    if shutil.which(request.param, path="/usr/sbin:/usr/bin:/sbin:/bin") is None:
+    if shutil.which(request.param, path=PATH) is None:
         pytest.skip(f"needs {request.param}")
     return await make_executor(request.param)
 

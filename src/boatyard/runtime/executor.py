@@ -42,6 +42,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 CLOSE_INTERVAL = 0.1
+QUEUED_TERMINAL = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +79,8 @@ class OciExecutor:
     ) -> None:
         self._config = config
         self._environ = environ
-        self._instance = hashlib.sha256(os.fsencode(state_dir.absolute())).hexdigest()[:8]
-        self._group = f"boatyard-{self._instance}"
+        self.instance = hashlib.sha256(os.fsencode(state_dir.absolute())).hexdigest()[:8]
+        self._group = f"boatyard-{self.instance}"
         self._device_group: cgroups.DeviceGroup | None = None
         self._spawner = Spawner(state_dir.absolute(), threads=config.threads, prepare_thread=self._join_device_group)
         self._placing: asyncio.Task[None] | None = None
@@ -133,7 +134,7 @@ class OciExecutor:
             self._device_group.join()
 
     def _open_bridge(self) -> NetworkChoice:
-        pool = BridgePool(self._instance, self._config.subnet)
+        pool = BridgePool(self.instance, self._config.subnet)
         try:
             pool.open()
             pool.warm()
@@ -325,18 +326,20 @@ class OciExecutor:
 
 
 async def _hand_over(launched: Launched, process: RuntimeProcess, receiver: TerminalReceiver) -> None:
-    """Give the terminal to its receiver as soon as it is there; a container that fails before has none."""
+    """Give the terminal to its receiver as soon as it is there; a container that can't be started may have none."""
     if launched.console is None:
-        raise RuntimeError("a container with a terminal was started without a console socket")
+        master, launched.master = launched.master, -1
+        receiver(master)
+        return
     receiving = asyncio.ensure_future(terminal.receive(launched.console))
     ending = asyncio.ensure_future(process.wait())
     try:
         await asyncio.wait((receiving, ending), return_when=asyncio.FIRST_COMPLETED)
         if not receiving.done():
-            # It may have sent the terminal and ended at once: what is queued is still there.
-            await asyncio.wait((receiving,), timeout=0.05)
-        if receiving.done():
-            receiver(receiving.result())
+            # The runtime may have sent it and ended at once: what is queued is still there.
+            await asyncio.wait((receiving,), timeout=QUEUED_TERMINAL)
+        if receiving.done() and (received := receiving.result()) is not None:
+            receiver(received)
     finally:
         receiving.cancel()
         ending.cancel()

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from boatyard.errors import BoatyardError, InvalidError, StorageError
-from boatyard.runtime import cgroups, failure, hosts, init, isolation, mounts, rootfs, trust, users
+from boatyard.runtime import cgroups, failure, hosts, init, isolation, leftovers, mounts, rootfs, terminal, trust, users
 from boatyard.runtime import spec as oci
 from boatyard.runtime.container import BindMount, ContainerSpec, Mount, Network
 from boatyard.runtime.program import Program
@@ -26,6 +26,7 @@ from boatyard.runtime.spawn import spawn
 
 log = logging.getLogger(__name__)
 
+CONSOLE = "console"
 RUNTIME_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
@@ -67,6 +68,8 @@ class Launched:
     prepared: mounts.Prepared = field(default_factory=mounts.Prepared)
     console: socket.socket | None = None
     """Where the runtime will send the terminal."""
+    master: int = -1
+    """The terminal, where it was made here; whoever takes it puts -1."""
     warnings: list[str] = field(default_factory=list)
 
 
@@ -150,9 +153,9 @@ class Launcher:
         )
         launched.warnings += warnings
         _write(launched.bundle / "config.json", msgspec.json.encode(document))
-        if stdio is None:
+        if stdio is None and self.runtime.program.kind == "crun":
             launched.console = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-            launched.console.bind(str(launched.bundle / "console"))
+            launched.console.bind(str(launched.bundle / CONSOLE))
             launched.console.listen(1)
         launched.pid = self._spawn(launched, stdio)
 
@@ -166,12 +169,11 @@ class Launcher:
         args += ["run", "--bundle", str(launched.bundle)]
         if stdio is not None:
             return spawn([*args, launched.run_id], RUNTIME_ENVIRONMENT, stdio)
-        args += ["--console-socket", str(launched.bundle / "console")]
-        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            return spawn([*args, launched.run_id], RUNTIME_ENVIRONMENT, (null, null, null))
-        finally:
-            os.close(null)
+        if launched.console is None:
+            launched.master, path = terminal.open_pair()
+            return spawn([*args, launched.run_id], RUNTIME_ENVIRONMENT, path)
+        args += ["--console-socket", str(launched.bundle / CONSOLE)]
+        return spawn([*args, launched.run_id], RUNTIME_ENVIRONMENT, os.devnull)
 
     def finish(self, launched: Launched, code: int) -> BoatyardError | None:
         """Undo everything, after the runtime ended with `code`. The error when it was the runtime that failed, not
@@ -181,6 +183,8 @@ class Launcher:
         launched.prepared.close()
         if launched.console is not None:
             launched.console.close()
+        if launched.master >= 0:
+            os.close(launched.master)
         if code == failure.RUNTIME_FAILED:
             message = failure.last_error(_read(launched.bundle / "log"))
             if message:
@@ -190,7 +194,8 @@ class Launcher:
         state = self._state / launched.run_id
         abandoned = state.exists()
         if abandoned:
-            # The runtime was killed before it could clean up.
+            # The runtime was killed before it could clean up, and its container is on its own.
+            leftovers.kill_recorded(state)
             shutil.rmtree(state, ignore_errors=True)
         if launched.cgroup:
             if abandoned or error is not None:

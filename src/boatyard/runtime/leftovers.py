@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from boatyard.runtime import cgroups, kernel
+from boatyard.runtime import cgroups, isolation, kernel
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +35,8 @@ class _Status(msgspec.Struct):
 def clear(scratch: Path, group: str, cgroup_root: Path = cgroups.ROOT) -> list[str]:
     """Kill and remove; what was found, in words. Only to be called when no daemon of this instance runs."""
     found: list[str] = []
-    for pid in recorded_processes(scratch / "state"):
-        found.append(f"container process {pid}")
-        _kill(pid)
+    for state in (scratch / "state").glob("*"):
+        found += [f"container process {pid}" for pid in kill_recorded(state)]
     deadline = time.monotonic() + PATIENCE
     while True:
         for directory in cgroups.groups_beneath(group, cgroup_root):
@@ -49,6 +48,8 @@ def clear(scratch: Path, group: str, cgroup_root: Path = cgroups.ROOT) -> list[s
             break
         time.sleep(0.02)
     found += [f"cgroup {directory}" for directory in busy]
+    # What crun took for a hierarchy (see isolation.drop_hybrid_hierarchy).
+    shutil.rmtree(f"{isolation.HYBRID_HIERARCHY}/{group}", ignore_errors=True)
     for point in reversed(kernel.mount_points(str(scratch))):
         found.append(f"mount {point}")
         kernel.unmount(point)
@@ -62,28 +63,58 @@ def clear(scratch: Path, group: str, cgroup_root: Path = cgroups.ROOT) -> list[s
     return found
 
 
-def recorded_processes(state: Path) -> list[int]:
-    """First processes of the containers recorded in a runtime's state directory that are still the same processes."""
-    pids = []
-    for path in (*state.glob("*/status"), *state.glob("*/state.json")):
+def kill_recorded(state: Path) -> list[int]:
+    """Kill the container that a runtime recorded in this directory, if it is still the same process, and wait for its
+    end.
+
+    Process IDs are those of the /proc that the calling thread sees, which need not be those that kill(2) takes from
+    it: so the process is addressed by its directory there. The IDs killed.
+    """
+    killed = []
+    for path in (state / "status", state / "state.json"):
         try:
             status = msgspec.json.decode(path.read_bytes(), type=_Status)
+        except FileNotFoundError:
+            continue
         except (OSError, msgspec.MsgspecError) as error:
             log.debug("%s tells nothing: %s", path, error)
             continue
         pid = status.pid or status.init_process_pid
-        started = status.process_start_time or status.init_process_start
-        if pid > 1 and _start_time(pid) == started:
-            pids.append(pid)
-    return pids
+        if pid > 1 and _kill_if_started(pid, status.process_start_time or status.init_process_start):
+            killed.append(pid)
+    return killed
 
 
-def _start_time(pid: int) -> int:
-    """Field 22 of /proc/PID/stat (proc(5)), or -1."""
+def _kill_if_started(pid: int, started: int) -> bool:
     try:
-        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
+        process = os.open(f"/proc/{pid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        if _start_time(process) != started:
+            return False
+        signal.pidfd_send_signal(process, signal.SIGKILL)
+        deadline = time.monotonic() + PATIENCE
+        while _start_time(process) == started and time.monotonic() < deadline:
+            time.sleep(0.002)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(process)
+    return True
+
+
+def _start_time(process: int) -> int:
+    """Field 22 of the process' `stat` (proc(5)), or -1 when it is gone or only waits to be reaped."""
+    try:
+        descriptor = os.open("stat", os.O_RDONLY | os.O_CLOEXEC, dir_fd=process)
+        try:
+            fields = os.read(descriptor, 4096).rpartition(b")")[2].split()
+        finally:
+            os.close(descriptor)
     except OSError:
         return -1
+    return -1 if fields[0] in (b"Z", b"X") else int(fields[19])
 
 
 def _members(directory: Path) -> list[int]:

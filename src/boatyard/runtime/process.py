@@ -19,13 +19,17 @@ KILL_PATIENCE = 0.6
 
 
 def children(pid: int) -> list[int]:
-    """Of a process; [] when it is gone."""
+    """Of a process, whichever of its threads made them; [] when it is gone."""
+    found: list[int] = []
     try:
-        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_bytes().split()]
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
+                found += map(int, file.read().split())
     except FileNotFoundError:
-        return _children_by_parent(pid)
+        return found or _children_by_parent(pid)
     except OSError:
-        return []
+        return found
+    return found
 
 
 def _children_by_parent(pid: int) -> list[int]:

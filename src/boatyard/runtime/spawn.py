@@ -16,7 +16,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,30 +181,26 @@ def _mount_scratch(path: Path) -> bool:
     return False
 
 
-def spawn(args: list[str], env: Mapping[str, str], stdio: tuple[int, int, int], *, keep: Sequence[int] = ()) -> int:
-    """Start a program with these three descriptors and nothing else (but those of `keep`, under their own numbers);
-    its process ID.
+def spawn(args: list[str], env: Mapping[str, str], stdio: tuple[int, int, int] | str) -> int:
+    """Start a program with these three descriptors, or the file of that path thrice, and nothing else; its process ID.
 
-    In a session of its own (a Ctrl-C at the daemon's terminal is not for it), with the signals Python ignores back at
-    their defaults. posix_spawn shares the parent's memory until exec: a large daemon starts things as fast as a small
-    one.
+    In a session of its own (a Ctrl-C at the daemon's terminal is not for it; a terminal named by path becomes its own),
+    with the signals Python ignores back at their defaults. posix_spawn shares the parent's memory until exec: a large
+    daemon starts things as fast as a small one.
     """
     copies: list[int] = []
+    actions: list[tuple[int, int, int] | tuple[int, int, str, int, int]] = []
     try:
-        sources = []
-        for descriptor in stdio:
-            # A source among 0-2 could be overwritten before it is copied.
-            if descriptor <= 2:
-                descriptor = os.dup(descriptor)
-                while descriptor <= 2:
-                    copies.append(descriptor)
-                    descriptor = os.dup(descriptor)
-                copies.append(descriptor)
-            sources.append(descriptor)
-        actions: list[tuple[int, int, int]] = [
-            (os.POSIX_SPAWN_DUP2, source, target) for target, source in enumerate(sources)
-        ]
-        actions += [(os.POSIX_SPAWN_DUP2, descriptor, descriptor) for descriptor in keep]
+        if isinstance(stdio, str):
+            actions.append((os.POSIX_SPAWN_OPEN, 0, stdio, os.O_RDWR, 0))
+            actions += [(os.POSIX_SPAWN_DUP2, 0, target) for target in (1, 2)]
+        else:
+            for target, source in enumerate(stdio):
+                # A source among 0-2 could be overwritten before it is copied.
+                while source <= 2:
+                    source = os.dup(source)
+                    copies.append(source)
+                actions.append((os.POSIX_SPAWN_DUP2, source, target))
         return os.posix_spawn(
             args[0],
             args,

@@ -1,4 +1,7 @@
-"""Receives the pseudo-terminal that the runtime made inside a container.
+"""A container's pseudo-terminal: received from a runtime that hands it over, or made here for one that doesn't.
+
+crun sends the master of the one inside. runc does that only for containers that it leaves alone; in the foreground it
+passes bytes between its own terminal and the container's, so it is given one, and resizes with it.
 
 Specification: runc's and crun's --console-socket: one message with one descriptor (SCM_RIGHTS) over a unix stream.
 """
@@ -9,8 +12,7 @@ import array
 import asyncio
 import os
 import socket
-
-from boatyard.errors import UnavailableError
+import tty
 
 
 def _wake(waiting: asyncio.Future[None]) -> None:
@@ -18,8 +20,20 @@ def _wake(waiting: asyncio.Future[None]) -> None:
         waiting.set_result(None)
 
 
-async def receive(listener: socket.socket) -> int:
-    """The master descriptor, which the caller owns. `listener` must not block; it is left open."""
+def open_pair() -> tuple[int, str]:
+    """A terminal of the host: its master, and the path of the other end. Raw: the container's own does the echoing."""
+    master, slave = os.openpty()
+    try:
+        tty.setraw(slave)
+        return master, os.ttyname(slave)
+    finally:
+        os.close(slave)
+
+
+async def receive(listener: socket.socket) -> int | None:
+    """The master descriptor, which the caller owns; None when the runtime hung up without sending one. `listener`
+    must not block.
+    """
     loop = asyncio.get_running_loop()
     connection, _ = await loop.sock_accept(listener)
     with connection:
@@ -35,8 +49,6 @@ async def receive(listener: socket.socket) -> int:
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             descriptors.frombytes(data[: len(data) - len(data) % size])
-    if not descriptors:
-        raise UnavailableError("the runtime sent no terminal over its console socket")
     for extra in descriptors[1:]:
         os.close(extra)
-    return descriptors[0]
+    return descriptors[0] if descriptors else None
