@@ -10,6 +10,7 @@ the next one; those that can taint it. They reach the world, not one another: br
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import logging
 import os
@@ -40,6 +41,7 @@ CANDIDATES = tuple(
         "192.168.208.0/20",
     )
 )
+LINKS = Path("/sys/class/net")
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 IDLE = 3
 """Namespaces kept ready."""
@@ -54,7 +56,7 @@ class BridgePool:
         self.bridge = f"boat{instance}"
         self.table = f"boatyard_{instance}"
         self._wanted = subnet
-        self._prefix = f"bv{instance[:4]}"
+        self._prefix = f"bv{instance}"
         self._network = CANDIDATES[0]
         self._mtu = 1500
         self._lock = threading.Lock()
@@ -229,8 +231,11 @@ class BridgePool:
 
     def remove(self) -> None:
         """Take the bridge and the table away, also those of an earlier process of this instance."""
-        if Path(f"/sys/class/net/{self.bridge}").exists():
-            _quiet(lambda: _ip(f"link delete dev {self.bridge}"))
+        # A namespace that lost its last user is torn down some time later: its port is not waited for.
+        ports = [path.name for path in LINKS.glob(f"{self._prefix}*")]
+        for name in (*ports, self.bridge):
+            if (LINKS / name).exists():
+                _quiet(functools.partial(_ip, f"link delete dev {name}"))
         if shutil.which("nft", path=SEARCH_PATH):
             _quiet(lambda: _run(["nft", "-f", "-"], f"table ip {self.table}\ndelete table ip {self.table}\n"))
 
@@ -283,7 +288,7 @@ def _uplink_mtu() -> int:
     )
     for route in routes:
         try:
-            return int(Path(f"/sys/class/net/{route.get('dev')}/mtu").read_text())
+            return int((LINKS / str(route.get("dev")) / "mtu").read_text())
         except (OSError, ValueError):
             continue
     return 1500
