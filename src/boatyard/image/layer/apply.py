@@ -50,6 +50,9 @@ class Limits:
     entries: int = 20_000_000
 
 
+DEFAULT_LIMITS = Limits()
+
+
 class Applied(NamedTuple):
     entries: int
     bytes: int
@@ -70,7 +73,7 @@ def apply(
     devices: bool = True,
     owner: tuple[int, int] | None = None,
     flavour: Flavour | None = None,
-    limits: Limits = Limits(),
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Applied:
     """Unpack to `directory`, which nobody else changes meanwhile, and read the stream to its end.
 

@@ -71,6 +71,11 @@ class Compression:
         """Equal keys give equal bytes."""
         return "tar" if self.kind == "tar" else f"{self.kind}:{self.effective_level}"
 
+    @staticmethod
+    def of_key(key: str) -> Compression:
+        kind, _, level = key.partition(":")
+        return Compression(kind, int(level) if level else None)
+
     def media_type(self, *, docker: bool = False) -> str:
         return _MEDIA_TYPES[self.kind][docker]
 

@@ -19,6 +19,7 @@ class Digester:
     or `abort`."""
 
     def __init__(self, algorithm: str = "sha256") -> None:
+        self.algorithm = algorithm
         self._hash = hashlib.new(algorithm)
         self._first: memoryview | None = None
         self._stage: Stage[memoryview] | None = None
@@ -39,14 +40,17 @@ class Digester:
 
     def close(self) -> Digest:
         if self._stage is not None:
-            self._stage.close()
+            stage, self._stage = self._stage, None
+            stage.close()
         elif self._first is not None:
             self._hash.update(self._first)
+            self._first = None
         return digests.of_hash(self._hash)
 
     def abort(self) -> None:
         if self._stage is not None:
             self._stage.abort()
+            self._stage = None
 
 
 class Tee:

@@ -13,9 +13,9 @@ import base64
 import binascii
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple, Protocol, cast
 from urllib.parse import unquote_to_bytes
 
 from boatyard.errors import LayerError
@@ -56,8 +56,25 @@ class Entry(NamedTuple):
     stored."""
 
 
-class Source(Protocol):
+class ReadsInto(Protocol):
     def readinto(self, buffer: memoryview, /) -> int | None: ...
+
+
+Source = ReadsInto | BinaryIO
+"""A blocking stream of bytes."""
+
+
+def reads_into(source: Source) -> Callable[[memoryview], int | None]:
+    """How to fill a buffer from it, for streams that can only `read`, too."""
+    if hasattr(source, "readinto"):
+        return cast(ReadsInto, source).readinto
+
+    def readinto(buffer: memoryview) -> int:
+        data = source.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    return readinto
 
 
 @dataclass(slots=True)
@@ -75,7 +92,7 @@ class TarReader:
     """One pass over a stream, entry by entry. Raises LayerError for whatever isn't tar. Not thread-safe."""
 
     def __init__(self, stream: Source) -> None:
-        self._stream = stream
+        self._readinto = reads_into(stream)
         self._buffer = bytearray(_BUFFER)
         self._view = memoryview(self._buffer)
         self._position = 0
@@ -258,7 +275,7 @@ class TarReader:
         self.offset += self._position
         self._position, self._end = 0, rest
         while self._end < size:
-            count = self._stream.readinto(self._view[self._end :])
+            count = self._readinto(self._view[self._end :])
             if not count:
                 return False
             self._end += count
