@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from boatyard.client.documents.builds import BuildDetail, BuildResult
-from boatyard.client.documents.envelope import Failure
+from boatyard.client.documents.envelope import Failure, TerminalEvent
 from boatyard.client.documents.images import ImageList, ImageSummary
 from boatyard.client.failure import describe
-from boatyard.errors import CancelledBuildError
+from boatyard.errors import CancelledBuildError, SolveError
 from boatyard.progress import LogEvent, VertexEvent
 from fixtures.native_daemon import Asked, NativeDaemon
 from fixtures.screen import Screen
@@ -210,3 +210,33 @@ def test_a_dumb_terminal_gets_plain_lines(daemon: NativeDaemon, work: Path) -> N
     assert os.read(person, 65536) == b"#1 A\r\n"
     os.close(person)
     os.close(terminal)
+
+
+def test_a_failed_step_can_be_looked_at_in_a_shell(daemon: NativeDaemon, work: Path) -> None:
+    master, slave = pty.openpty()
+    closed = threading.Event()
+
+    def build(asked: Asked) -> Iterator[object]:
+        yield VertexEvent(digest="a", name="RUN false", started=1.0)
+        yield VertexEvent(digest="a", name="RUN false", started=1.0, completed=2.0, error="exit code 1")
+        daemon.deliver(asked.body["terminal"], master)
+        os.close(master)
+        yield TerminalEvent(token=asked.body["terminal"])
+        assert closed.wait(10)
+        yield Failure(error=describe(SolveError("it failed", vertex="a", vertex_name="RUN false")))
+
+    daemon.answers["POST", "/builds"] = build
+    process, person = _on_a_terminal(daemon, work, "build", "--on-error=shell", ".")
+    screen = Screen()
+    os.write(slave, b"inside# ")
+    _shown(person, screen, until="inside#")
+    assert not screen.cursor_hidden
+    os.write(person, b"exit\n")
+    assert os.read(slave, 100) == b"exit\n"
+    os.close(slave)
+    closed.set()
+    _shown(person, screen)
+    assert process.wait(10) == 1
+    assert any("This shell is in its state" in line for line in screen.lines)
+    assert "error: it failed" in screen.lines
+    os.close(person)
