@@ -135,7 +135,7 @@ class History:
         self._running.discard(ref)
         self.expire()
 
-    def list(self) -> list[BuildRecord]:
+    def records(self) -> list[BuildRecord]:
         """Newest first."""
         found = [record for path in self._root.iterdir() if (record := self._read(path))]
         return sorted(found, key=lambda record: record.created, reverse=True)
@@ -143,12 +143,12 @@ class History:
     def get(self, ref: str) -> BuildRecord:
         """By ref, by a unique beginning of one, or "latest". NotFoundError."""
         if ref in ("latest", "last", ""):
-            if records := self.list():
+            if records := self.records():
                 return records[0]
             raise NotFoundError("there is no build in the history yet", hint="build something: `boat build .`")
         if record := self._read(self._directory(ref)):
             return record
-        matching = [record for record in self.list() if record.ref.startswith(ref)]
+        matching = [record for record in self.records() if record.ref.startswith(ref)]
         if len(matching) == 1:
             return matching[0]
         if matching:
@@ -189,7 +189,7 @@ class History:
         """Delete what is too old or too many."""
         now = self._clock()
         kept = 0
-        for record in self.list():
+        for record in self.records():
             if record.pinned or record.ref in self._running:
                 continue
             kept += 1

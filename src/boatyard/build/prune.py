@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from boatyard.build.ops.cachemount import CacheMounts
@@ -45,12 +45,13 @@ def default_policies(root: Path, **bounds: int) -> tuple[Policy, ...]:
         "min_free_space": size // 5,
         **bounds,
     }
+    bounded = Policy(**bounds)  # type: ignore[arg-type]  # the keys are those of the spaces
     sources = (f"type=={LOCAL}", f"type=={CACHE_MOUNT}", f"type=={GIT}")
     return (
         Policy(filters=sources, keep_duration=48 * 3600, max_used_space=512_000_000),
-        Policy(keep_duration=60 * 24 * 3600, **bounds),
-        Policy(**bounds),
-        Policy(all=True, **bounds),
+        replace(bounded, keep_duration=60 * 24 * 3600),
+        bounded,
+        replace(bounded, all=True),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from boatyard.build.llb.graph import Graph, ProxyEnv
+from boatyard.build.tree.report import ContextReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +48,5 @@ class BuildReply:
     ref: str
     response: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, bytes] = field(default_factory=dict)
+    context_reports: Sequence[tuple[str, ContextReport]] = ()
+    """By the name of the directory."""

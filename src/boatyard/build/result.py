@@ -14,12 +14,14 @@ from typing import Protocol
 
 from boatyard.build.solver.types import ContentKey
 from boatyard.build.tree import checksum
-from boatyard.build.tree.checksum import Selector as Selector
+from boatyard.build.tree.checksum import Selector
 from boatyard.build.tree.layers import LayerTree
 from boatyard.build.tree.lookup import find
 from boatyard.build.tree.node import Tree
 from boatyard.image.layer.chain import Chain
 from boatyard.image.layer.store import LayerStore
+
+__all__ = ["LayersResult", "Result", "Selector", "layer_files", "read_dir", "read_file"]
 
 
 class Result(Protocol):
@@ -85,8 +87,7 @@ def read_file(tree: Tree, path: str) -> bytes:
     node = find(tree, path)
     if node is None or not node.is_regular:
         raise checksum.not_found(tree, path)
-    descriptor = tree.open(node)
-    with open(descriptor, "rb", buffering=0) as file:
+    with tree.reader() as reader, open(reader.open(node), "rb", buffering=0) as file:
         return file.readall()
 
 

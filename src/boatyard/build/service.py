@@ -18,13 +18,15 @@ from boatyard.build.exporter.base import BuiltImage, Exporter, ExportRequest
 from boatyard.build.frontend.base import Frontend, FrontendRequest, FrontendResult, PlatformResult
 from boatyard.build.history import History, Recording
 from boatyard.build.llb import codec
-from boatyard.build.llb.graph import Edge, Graph, SourceLocation
+from boatyard.build.llb.graph import Edge, Graph, SourceLocation, SourceOp, Vertex
 from boatyard.build.ops.resolve import resolver
 from boatyard.build.ops.worker import BuildContext, Worker
 from boatyard.build.request import BuildReply, BuildRequest, Export
 from boatyard.build.requester import Requester
 from boatyard.build.solver.scheduler import Job, Solver
 from boatyard.build.solver.step import SharedStep
+from boatyard.build.source.local import LocalTree
+from boatyard.build.tree.report import ContextReport
 from boatyard.errors import ConflictError, InvalidError, SolveError, SourceExcerpt
 from boatyard.image.spec import ImageConfig
 from boatyard.progress import Emit, Event, VertexEvent, WarningEvent
@@ -101,8 +103,9 @@ class BuildService:
                 response = await self._export(request, requester, images, result.multi_platform, tell)
                 job.finish()
                 _warn_unused(request, context, tell)
+                reports = await _context_reports(job) if request.context_report else []
             self._end(recording, "completed", known, response=response)
-            return BuildReply(request.ref, response, result.metadata)
+            return BuildReply(request.ref, response, result.metadata, reports)
         except asyncio.CancelledError:
             self._end(recording, "cancelled", known)
             raise
@@ -278,6 +281,15 @@ def _warn_unused(request: BuildRequest, context: BuildContext, tell: Emit) -> No
         kind, _, id = unused.partition(":")
         what = "secret" if kind == "secret" else "SSH agent"
         tell(WarningEvent(code="Unused", short=f"the {what} {id!r} was given, but no step that ran asked for it"))
+
+
+async def _context_reports(job: Job) -> list[tuple[str, ContextReport]]:
+    """What the build saw of the client's directories."""
+    return [
+        (vertex.op.identifier.partition("://")[2], await result.report())
+        for vertex, result in job.loaded()
+        if isinstance(result, LocalTree) and isinstance(vertex, Vertex) and isinstance(vertex.op, SourceOp)
+    ]
 
 
 def slot(scope: str, name: str) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from boatyard.api.native.services import BuildService as NativeBuilds
 from boatyard.api.native.services import DiskService, ImageService, RunService
 from boatyard.build.cache.records import SqliteRecords
+from boatyard.build.copying.memory import ContextMemory
 from boatyard.build.exporter.archive import ArchiveExporter
 from boatyard.build.exporter.base import Exporter
 from boatyard.build.exporter.files import LocalExporter, TarExporter
@@ -111,6 +112,7 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
             executor=executor,
             cache_mounts=cache_mounts,
             directory=_made(root / "sources"),
+            contexts=ContextMemory(root / "sources" / "local"),
             platform=host_platform(),
         )
         service = BuildService(
@@ -263,7 +265,11 @@ async def _components(executor: OciExecutor, stores: Stores) -> list[Component]:
     found = [Component(name="snapshotter", version=stores.layers.snapshotter.name)]
     try:
         runtime, _ = await executor.runtime()
-        found.append(Component(name="runtime", version=runtime.program.version, detail=str(runtime.program.path)))
+        found.append(
+            Component(
+                name="runtime", version=doctor.version(str(runtime.program.path)), detail=str(runtime.program.path)
+            )
+        )
         network = await executor.network()
         found.append(Component(name="network", version=network.mode.value, detail=network.reason))
     except BoatyardError as error:

@@ -60,7 +60,7 @@ def test_a_failure_is_kept_with_its_step(history: History) -> None:
 def test_the_newest_comes_first_and_is_found_as_latest(history: History) -> None:
     record(history, "a")
     record(history, "b")
-    assert [each.ref for each in history.list()] == ["b", "a"]
+    assert [each.ref for each in history.records()] == ["b", "a"]
     assert history.get("latest").ref == "b"
 
 
@@ -94,7 +94,7 @@ def test_only_so_many_builds_are_kept(tmp_path: Path, clock: Clock) -> None:
     history = History(tmp_path, max_entries=3, clock=clock)
     for number in range(6):
         record(history, f"r{number}")
-    assert [each.ref for each in history.list()] == ["r5", "r4", "r3"]
+    assert [each.ref for each in history.records()] == ["r5", "r4", "r3"]
 
 
 def test_old_builds_go_and_pinned_ones_stay(tmp_path: Path, clock: Clock) -> None:
@@ -104,7 +104,7 @@ def test_old_builds_go_and_pinned_ones_stay(tmp_path: Path, clock: Clock) -> Non
     history.pin("dear")
     clock.now += 1000
     record(history, "new")
-    assert {each.ref for each in history.list()} == {"dear", "new"}
+    assert {each.ref for each in history.records()} == {"dear", "new"}
 
 
 def test_a_running_build_is_not_deleted(history: History) -> None:

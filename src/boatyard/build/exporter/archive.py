@@ -80,7 +80,7 @@ class ArchiveExporter:
     def _write(self, fd: int, archived: ArchivedImage, wanted: ImageOptions) -> None:
         with open(fd, "wb", closefd=False, buffering=0) as file:
             write_archive(
-                file,  # type: ignore[arg-type]  # a raw file has all that is asked of it
+                file,
                 [archived],
                 self._layers.content,
                 LayerStreams(self._layers),

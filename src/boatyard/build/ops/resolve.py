@@ -27,7 +27,7 @@ def resolver(worker: Worker, build: BuildContext) -> OpResolver:
             case graph.ExecOp() as op:
                 return ExecStep(vertex, op, worker, build)
             case graph.FileOp() as op:
-                return FileStep(vertex, op, worker.layers, worker.directory)
+                return FileStep(vertex, op, worker.layers, worker.contexts)
             case graph.SourceOp() as op:
                 return _source(vertex, op, worker, build)
             case graph.MergeOp() as op:
@@ -49,7 +49,7 @@ def _source(vertex: Vertex, op: graph.SourceOp, worker: Worker, build: BuildCont
         case "docker-image":
             return ImageStep(op.identifier, op.attrs, platform, worker.images, worker.layers)
         case "local":
-            return LocalStep(op.identifier, op.attrs, build.requester, worker.layers, worker.directory)
+            return LocalStep(op.identifier, op.attrs, build.requester, worker.layers, worker.contexts)
         case "git":
             return GitStep(op.identifier, op.attrs, build.requester, worker.layers, worker.directory)
         case "http" | "https":

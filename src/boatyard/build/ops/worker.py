@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from boatyard.build.copying.memory import ContextMemory
+from boatyard.build.copying.memory import ContextMemory
 from boatyard.build.llb.graph import Edge, ProxyEnv
 from boatyard.build.ops.cachemount import CacheMounts
 from boatyard.build.requester import Requester
@@ -19,13 +21,15 @@ from boatyard.runtime.container import ContainerSpec, Executor
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One per daemon. `directory` is for state of the ops' own (stat caches, git mirrors, http downloads)."""
+    """One per daemon. `directory` is for files that sources keep (git mirrors, downloads)."""
 
     layers: LayerStore
     images: Images
     executor: Executor
     cache_mounts: CacheMounts
+    contexts: ContextMemory
     directory: Path
+    contexts: ContextMemory
     platform: Platform
 
 

@@ -210,6 +210,13 @@ class Job:
                 if known and known.record:
                     yield from known.record.results
 
+    def loaded(self) -> Iterable[tuple[Vertex, Result]]:
+        """Every output that is in memory, with its vertex."""
+        for visit in self._visits.values():
+            if visit.outcome:
+                for result in visit.outcome.loaded.values():
+                    yield visit.vertex, result
+
     def op(self, vertex: Vertex) -> Op:
         """The op that does a vertex of this job."""
         return self._visit(vertex).op

@@ -110,7 +110,8 @@ class GitStep:
             return ref
         names = ["HEAD"] if not ref else [ref] if ref.startswith("refs/") else [f"refs/heads/{ref}", f"refs/tags/{ref}"]
         text = await self._git("ls-remote", "--", self._url.remote, *names, *(f"{name}^{{}}" for name in names))
-        found = dict(reversed(line.split("\t", 1)) for line in text.splitlines() if "\t" in line)
+        lines = (line.split("\t", 1) for line in text.splitlines() if "\t" in line)
+        found = {name: commit for commit, name in lines}
         for name in names:
             # A tag's own object is not the commit it stands for: the peeled name is.
             for spelling in (f"{name}^{{}}", name):

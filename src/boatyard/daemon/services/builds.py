@@ -6,14 +6,18 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from typing import Any, NoReturn
 
 from boatyard.api.native.requester import DescriptorRequester
 from boatyard.build import debug
 from boatyard.build import request as requests
 from boatyard.build.history import BuildRecord
 from boatyard.build.llb.graph import ProxyEnv
+from boatyard.build.requester import ClientDirectory
 from boatyard.build.service import BuildService
+from boatyard.build.tree.report import ContextReport as TreeReport
 from boatyard.client.documents.builds import (
     BuildDelete,
     BuildDetail,
@@ -21,6 +25,8 @@ from boatyard.client.documents.builds import (
     BuildResult,
     BuildStep,
     BuildSummary,
+    ContextFile,
+    ContextReport,
     DebugRequest,
     Export,
 )
@@ -87,7 +93,7 @@ class Builds:
             steps=len(last),
             cached_steps=sum(event.cached for event in last.values()),
             duration=time.time() - started,
-            context_reports=tuple(reply.context_reports),
+            context_reports=tuple(_report(name, report) for name, report in reply.context_reports),
         )
 
     def _request(self, request: BuildRequest) -> requests.BuildRequest:
@@ -108,7 +114,9 @@ class Builds:
         )
 
     async def list_builds(self, *, limit: int, status: str) -> Sequence[BuildSummary]:
-        found = [_summary(record) for record in self._service.history.list() if not status or record.status == status]
+        found = [
+            _summary(record) for record in self._service.history.records() if not status or record.status == status
+        ]
         return found[:limit] if limit else found
 
     async def inspect_build(self, ref: str) -> BuildDetail:
@@ -173,7 +181,7 @@ class Builds:
         if bool(request.refs) == request.all:
             raise InvalidError("name builds, or all of them, not both", hint="`boat builder history rm REF` or `--all`")
         history = self._service.history
-        refs = request.refs or [record.ref for record in history.list() if record.ref not in self._service.running]
+        refs = request.refs or [record.ref for record in history.records() if record.ref not in self._service.running]
         return [history.delete(ref) for ref in refs]
 
     async def debug_build(self, ref: str, request: DebugRequest, stdio: Stdio | TerminalReceiver, emit: Emit) -> int:
@@ -190,7 +198,9 @@ class Builds:
 class AbsentRequester:
     """A build's client that has gone: what only it could give is unavailable. Implements `Requester`."""
 
-    def directory(self, name: str, **patterns: Sequence[str]) -> _Gone:
+    def directory(
+        self, name: str, *, include: Sequence[str] = (), exclude: Sequence[str] = (), follow: Sequence[str] = ()
+    ) -> AbstractAsyncContextManager[ClientDirectory]:
         return _Gone(f"the directory {name!r}")
 
     async def secret(self, id: str) -> bytes | None:
@@ -206,11 +216,11 @@ class AbsentRequester:
         return None
 
 
-class _Gone:
+class _Gone(AbstractAsyncContextManager[ClientDirectory]):
     def __init__(self, what: str) -> None:
         self._what = what
 
-    async def __aenter__(self) -> None:
+    async def __aenter__(self) -> NoReturn:
         raise UnavailableError(
             f"{self._what} of the build's client is needed to bring this step back, and isn't here any more",
             hint="build again, then debug that build",
@@ -228,6 +238,18 @@ def proxy_environment(proxy: Mapping[str, str]) -> ProxyEnv | None:
     )
 
 
+def _report(name: str, report: TreeReport) -> ContextReport:
+    return ContextReport(
+        name=name,
+        files=report.files,
+        bytes=report.bytes,
+        largest=tuple(ContextFile(path=path, size=size) for path, size in report.largest),
+        ignored_files=sum(each.files for each in report.left_out),
+        ignored_bytes=sum(each.bytes for each in report.left_out),
+        ignored=tuple(ContextFile(path=f"{each.path} ({each.pattern})", size=each.bytes) for each in report.left_out),
+    )
+
+
 def _check_supported(request: BuildRequest) -> None:
     for option, what in (
         (request.cache_from, "importing build caches"),
@@ -242,7 +264,7 @@ def _summary(record: BuildRecord) -> BuildSummary:
     return BuildSummary(**_summary_fields(record))
 
 
-def _summary_fields(record: BuildRecord) -> dict[str, object]:
+def _summary_fields(record: BuildRecord) -> dict[str, Any]:
     return {
         "ref": record.ref,
         "name": record.name,

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import msgspec
 
@@ -67,7 +68,7 @@ class Images:
     def _summary(self, images: Sequence[Image]) -> ImageSummary:
         return ImageSummary(**self._summary_fields(images))
 
-    def _summary_fields(self, images: Sequence[Image], platform: Platform | None = None) -> dict[str, object]:
+    def _summary_fields(self, images: Sequence[Image], platform: Platform | None = None) -> dict[str, Any]:
         target = images[0].target
         names = tuple(sorted(image.reference.familiar() for image in images if image.reference))
         found = self._platforms(images[0])
@@ -197,7 +198,7 @@ class Images:
         if request.changes:
             from boatyard.build.frontend.dockerfile.changes import apply_changes
 
-            config = apply_changes(request.changes)
+            config = await apply_changes(request.changes)
         else:
             config = spec.RunConfig()
         platform = platforms.parse(request.platform) if request.platform else platforms.host_platform()
