@@ -56,13 +56,15 @@ def lines(error: BaseException, style: Style, *, log: LogTail | None = None, ste
     yield f"{style.bad('error:')} {harmless(what)}"
     if why:
         yield f"  {style.dim('why:')} {harmless(why)}"
+    # What others said (a log's end, a compiler's words) keeps its lines.
+    yield from (f"  {style.dim('|')} {harmless(line)}" for line in str(error).splitlines()[1:])
     if isinstance(error, BoatyardError) and error.hint:
         yield f"  {style.dim('fix:')} {harmless(error.hint)}"
 
 
 def explain(error: BaseException) -> tuple[str, str]:
     """What happened and why. The reason is the chain of causes, or what the message says after its first colon."""
-    what = one_line(str(error)) or type(error).__name__
+    what = next(iter(str(error).splitlines()), "").rstrip(": ") or type(error).__name__
     reasons: list[str] = []
     cause = error.__cause__
     while cause is not None:

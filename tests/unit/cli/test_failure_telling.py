@@ -57,7 +57,7 @@ def test_a_failed_step_is_told_with_its_output_its_place_the_reason_and_a_way_on
         ("image debian:latest is unknown", "image debian:latest is unknown", ""),
         ("can't read `a: b`", "can't read `a: b`", ""),
         ("it isn't there: really", "it isn't there", "really"),
-        ("two\nlines", "two lines", ""),
+        ("it said:\n  two\n  lines", "it said", ""),
     ],
 )
 def test_what_and_why_are_told_apart(message: str, what: str, why: str) -> None:
@@ -75,6 +75,11 @@ def test_a_cause_that_the_message_has_already_is_not_repeated() -> None:
     error = BoatyardError("can't connect: refused")
     error.__cause__ = OSError("refused")
     assert explain(error) == ("can't connect", "refused")
+
+
+def test_what_others_said_keeps_its_lines() -> None:
+    told = list(lines(BoatyardError("it ended. It said:\n  one: two\n  three", hint="look"), PLAIN))
+    assert told == ["error: it ended. It said", "  |   one: two", "  |   three", "  fix: look"]
 
 
 def test_an_excerpt_of_many_lines_says_how_many_it_leaves_out() -> None:
