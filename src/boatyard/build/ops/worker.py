@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from boatyard.build.copying.memory import ContextMemory
-from boatyard.build.copying.memory import ContextMemory
 from boatyard.build.llb.graph import Edge, ProxyEnv
 from boatyard.build.ops.cachemount import CacheMounts
 from boatyard.build.requester import Requester
@@ -27,7 +26,6 @@ class Worker:
     images: Images
     executor: Executor
     cache_mounts: CacheMounts
-    contexts: ContextMemory
     directory: Path
     contexts: ContextMemory
     platform: Platform

@@ -93,7 +93,7 @@ def listing(tree: Tree, selectors: Sequence[Selector]) -> Mapping[str, str]:
             nodes = [each.node for each in walk(tree, top, selector.include_patterns, selector.exclude_patterns)]
             tree.learn(nodes)
             for node in nodes:
-                counted = _own(node) + (b"" if node.is_directory else node.digest)
+                counted = own_record(node) + (b"" if node.is_directory else node.digest)
                 found[node.path or "."] = hashlib.sha256(counted).hexdigest()
     return found
 
@@ -118,7 +118,7 @@ def record(tree: Tree, top: Node) -> bytes:
         for node in held[directory.path]:
             lines.append(_bytes(node.path.rpartition("/")[2]))
             lines.append(records[node.path] if node.is_directory else _record(node))
-        records[directory.path] = _own(directory) + hashlib.sha256(b"\0".join(lines)).digest()
+        records[directory.path] = own_record(directory) + hashlib.sha256(b"\0".join(lines)).digest()
     return records[top.path]
 
 
@@ -128,17 +128,17 @@ def _filtered(tree: Tree, top: Node, selector: Selector) -> bytes:
     lines = []
     for path, node, _ in chosen:
         lines.append(_bytes(path))
-        lines.append(_own(node) if node.is_directory else _record(node))
+        lines.append(own_record(node) if node.is_directory else _record(node))
     return hashlib.sha256(b"\0".join(lines)).digest()
 
 
 def _record(node: Node) -> bytes:
     if not node.record:
-        node.record = _own(node) + node.digest
+        node.record = own_record(node) + node.digest
     return node.record
 
 
-def _own(node: Node) -> bytes:
+def own_record(node: Node) -> bytes:
     """What counts of a node beside its name and its bytes. Begins with a length, so that nothing that follows can be
     taken for it."""
     text = b"%o %d %d %d " % (node.mode, node.uid, node.gid, node.rdev)

@@ -40,8 +40,6 @@ class LocalNode(Node, gc=False):
 
     changed_ns: int = 0
     """ctime"""
-    learned: bool = False
-    """`digest` and `xattrs` are known."""
     racy: bool = False
     """It was changed so shortly before it was read that the next change may not show in its status."""
 

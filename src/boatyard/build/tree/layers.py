@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 
 from boatyard.build.tree.node import NO_XATTRS, Node, join
 from boatyard.build.tree.reading import digest_of, in_parallel
@@ -31,7 +32,6 @@ class LayerTree:
         paths = tuple(os.fsencode(directory) for directory in reversed(directories))
         self._known: dict[str, tuple[LayerNode, ...]] = {}
         self._by_name: dict[str, dict[str, LayerNode]] = {}
-        self._learned: set[str] = set()
         self.root = _node("", os.lstat(paths[0]), paths) if paths else _nothing()
 
     def child(self, directory: Node, name: str) -> LayerNode | None:
@@ -55,32 +55,35 @@ class LayerTree:
         return known
 
     def learn(self, nodes: Sequence[Node]) -> None:
-        new = [node for node in nodes if node.path not in self._learned]
-        in_parallel(self._learn, new)
-        self._learned.update(node.path for node in new)
+        in_parallel(self._learn, [node for node in nodes if not node.learned])
 
     def _learn(self, nodes: Sequence[Node]) -> None:
-        for node in nodes:
-            assert isinstance(node, LayerNode)
-            if node.is_regular:
-                descriptor = self.open(node)
-                try:
-                    node.digest = digest_of(descriptor, node.size)
-                    node.xattrs = self._xattrs(descriptor)
-                finally:
-                    os.close(descriptor)
-            elif node.layers and not node.is_link:
-                node.xattrs = self._xattrs(node.layers[0])
+        with self.reader() as reader:
+            for node in nodes:
+                assert isinstance(node, LayerNode)
+                if node.is_regular:
+                    descriptor = reader.open(node)
+                    try:
+                        node.digest = digest_of(descriptor, node.size)
+                        node.xattrs = reader.confirm(node, descriptor, b"")
+                    finally:
+                        os.close(descriptor)
+                elif node.layers and not node.is_link:
+                    node.xattrs = xattrs(node.layers[0], self._flavour)
+                node.learned = True
 
-    def _xattrs(self, file: bytes | int) -> Mapping[str, bytes]:
-        names = list_xattrs(file)
-        if not names:
-            return NO_XATTRS
-        return {
-            name: os.getxattr(file, name)
-            for name in sorted(names)
-            if not name.startswith(self._flavour.prefix) and name != "security.selinux"
-        }
+    def reader(self) -> LayerReader:
+        return LayerReader(self._flavour)
+
+    def missing(self, path: str) -> str | None:
+        return None
+
+
+class LayerReader:
+    """Implements `node.Reader`."""
+
+    def __init__(self, flavour: Flavour) -> None:
+        self._flavour = flavour
 
     def open(self, node: Node) -> int:
         assert isinstance(node, LayerNode)
@@ -89,8 +92,31 @@ class LayerTree:
         except FileNotFoundError as error:
             raise IntegrityError(f"the files of a layer are gone: {error}") from error
 
-    def missing(self, path: str) -> str | None:
+    def wants_digest(self, node: Node) -> bool:
+        return False
+
+    def confirm(self, node: Node, descriptor: int, digest: bytes) -> Mapping[str, bytes]:
+        return node.xattrs if node.learned else xattrs(descriptor, self._flavour)
+
+    def __enter__(self) -> LayerReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         return None
+
+
+def xattrs(file: bytes | int, flavour: Flavour) -> Mapping[str, bytes]:
+    """All but the overlay's own marks, and labels that the host gives."""
+    names = list_xattrs(file)
+    if not names:
+        return NO_XATTRS
+    return {
+        name: os.getxattr(file, name)
+        for name in sorted(names)
+        if not name.startswith(flavour.prefix) and name != "security.selinux"
+    }
 
 
 def _of_name(directory: str, found: Name) -> LayerNode:

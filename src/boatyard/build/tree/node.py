@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 import msgspec
 
@@ -40,6 +41,8 @@ class Node(msgspec.Struct, gc=False):
     """Those that are copied with the file. See `Tree.learn`."""
     record: bytes = b""
     """What counts of it; see `checksum`."""
+    learned: bool = False
+    """`digest` and `xattrs` are known."""
 
     @property
     def name(self) -> str:
@@ -58,6 +61,24 @@ class Node(msgspec.Struct, gc=False):
         return stat.S_ISLNK(self.mode)
 
 
+class Reader(Protocol):
+    """Reads files of a tree, best in the order of their directories. Belongs to one thread; a context manager."""
+
+    def open(self, node: Node) -> int:
+        """A descriptor to read a regular file from; the caller closes it."""
+
+    def wants_digest(self, node: Node) -> bool:
+        """Whether `confirm` needs the digest of what was read."""
+
+    def confirm(self, node: Node, descriptor: int, digest: bytes) -> Mapping[str, bytes]:
+        """After everything was read: the file is what the tree says it is, or ContextChangedError. Its xattrs."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+
 class Tree(Protocol):
     """Files that don't change while they are looked at; a tree that finds out otherwise raises ConflictError. All
     methods block."""
@@ -73,8 +94,7 @@ class Tree(Protocol):
     def learn(self, nodes: Sequence[Node]) -> None:
         """Fill in `digest` and `xattrs`. Reads what it doesn't know yet, several files at once."""
 
-    def open(self, node: Node) -> int:
-        """A descriptor to read a regular file from."""
+    def reader(self) -> Reader: ...
 
     def missing(self, path: str) -> str | None:
         """Why there is nothing at a path, if there is more to say than that (it is excluded): what to do about it."""

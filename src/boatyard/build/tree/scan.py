@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import NamedTuple
 
 from boatyard.build.tree.beneath import open_directory
@@ -25,8 +26,11 @@ from boatyard.build.tree.filter import Filter, Plan
 from boatyard.build.tree.index import LocalNode, StatIndex, is_racy
 from boatyard.build.tree.node import NO_XATTRS, Node, join
 from boatyard.build.tree.reading import digest_of, in_parallel
+from boatyard.build.tree.report import ContextReport, report
 from boatyard.errors import ConflictError, DeniedError
 
+_CHANGED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
+"""Gone, or a link or a socket now."""
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -64,7 +68,15 @@ class ClientTree:
         self._index = index
         with index.lock:
             self.listing = scan(self._descriptor, filter, index)
-        self.scanned = time.monotonic()
+        self._scanned = time.monotonic()
+
+    @property
+    def age(self) -> float:
+        """Seconds since the scan."""
+        return time.monotonic() - self._scanned
+
+    def report(self) -> ContextReport:
+        return report(self._descriptor, self.listing.children, self._filter)
 
     def rescanned(self) -> ClientTree:
         """The same directory as it is now."""
@@ -103,38 +115,22 @@ class ClientTree:
             self._index.save()
 
     def _learn(self, nodes: Sequence[LocalNode]) -> None:
-        with Directories(self._descriptor) as directories:
+        with self.reader() as reader:
             for node in nodes:
                 if node.is_regular:
-                    self._read(node, directories)
+                    descriptor = reader.open(node)
+                    try:
+                        reader.confirm(node, descriptor, digest_of(descriptor, node.size))
+                    finally:
+                        os.close(descriptor)
                 elif node.is_directory:
                     now = time.time_ns()
-                    _finish(node, b"", _xattrs(directories.of(node.path)), is_racy(node, now))
+                    _finish(node, b"", _xattrs(reader.directory(node.path)), is_racy(node, now))
                 else:
                     _finish(node, b"", NO_XATTRS)
 
-    def _read(self, node: LocalNode, directories: Directories) -> None:
-        descriptor = open_file(node, directories)
-        try:
-            now = time.time_ns()
-            if not is_same(node, os.fstat(descriptor)):
-                raise ContextChangedError(node.path)
-            digest = digest_of(descriptor, node.size)
-            xattrs = _xattrs(descriptor)
-            if not is_same(node, os.fstat(descriptor)):
-                raise ContextChangedError(node.path)
-        finally:
-            os.close(descriptor)
-        _finish(node, digest, xattrs, is_racy(node, now))
-
-    def open(self, node: Node) -> int:
-        assert isinstance(node, LocalNode)
-        with self.directories() as directories:
-            return open_file(node, directories)
-
-    def directories(self) -> Directories:
-        """For reading many files; belongs to one thread."""
-        return Directories(self._descriptor)
+    def reader(self) -> ClientReader:
+        return ClientReader(self._descriptor)
 
     def missing(self, path: str) -> str | None:
         return self._filter.why_missing(self._descriptor, path)
@@ -150,50 +146,71 @@ def _finish(node: LocalNode, digest: bytes, xattrs: Mapping[str, bytes], racy: b
             node.digest, node.xattrs, node.racy, node.learned = digest, xattrs, node.racy or racy, True
 
 
-class Directories:
-    """The directory that was opened last. Files come in the order of their directories."""
+class ClientReader:
+    """Implements `node.Reader`. Keeps the directory open that was used last."""
 
     def __init__(self, root: int) -> None:
         self._root = root
         self._path: str | None = None
         self._descriptor = -1
+        self._opened = 0
+        self._flags = _READ | os.O_NOATIME
 
-    def of(self, path: str) -> int:
+    def directory(self, path: str) -> int:
         """ContextChangedError when it isn't there any more."""
         if path != self._path:
-            self.close()
+            self._close()
             try:
                 self._descriptor = open_directory(self._root, path)
-            except (FileNotFoundError, NotADirectoryError) as error:
-                raise ContextChangedError(path) from error
             except OSError as error:
+                if error.errno in _CHANGED:
+                    raise ContextChangedError(path) from error
                 raise _unreadable(path, error.strerror) from error
             self._path = path
         return self._descriptor
 
-    def close(self) -> None:
+    def open(self, node: Node) -> int:
+        above, _, name = node.path.rpartition("/")
+        directory = self.directory(above)
+        self._opened = time.time_ns()
+        try:
+            return os.open(name, self._flags, dir_fd=directory)
+        except OSError as error:
+            if error.errno in _CHANGED:
+                raise ContextChangedError(node.path) from error
+            if error.errno == errno.EPERM and self._flags & os.O_NOATIME:  # somebody else's file
+                self._flags = _READ
+                return self.open(node)
+            raise _unreadable(node.path, error.strerror) from error
+
+    def wants_digest(self, node: Node) -> bool:
+        assert isinstance(node, LocalNode)
+        return node.racy or not node.learned
+
+    def confirm(self, node: Node, descriptor: int, digest: bytes) -> Mapping[str, bytes]:
+        """What was scanned, and is still there after it was read, was there all the time."""
+        assert isinstance(node, LocalNode)
+        found = NO_XATTRS if node.learned else _xattrs(descriptor)
+        if not is_same(node, os.fstat(descriptor)):
+            raise ContextChangedError(node.path)
+        if digest:
+            _finish(node, digest, found, is_racy(node, self._opened))
+            if digest != node.digest:
+                raise ContextChangedError(node.path)
+        return node.xattrs if node.learned else found
+
+    def __enter__(self) -> ClientReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def _close(self) -> None:
         if self._path is not None:
             os.close(self._descriptor)
             self._path = None
-
-    def __enter__(self) -> Directories:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def open_file(node: LocalNode, directories: Directories) -> int:
-    """A regular file for reading; whoever reads it compares its status with the node's, before and after."""
-    above, _, name = node.path.rpartition("/")
-    try:
-        return os.open(name, _READ, dir_fd=directories.of(above))
-    except FileNotFoundError as error:
-        raise ContextChangedError(node.path) from error
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link or a socket now
-            raise ContextChangedError(node.path) from error
-        raise _unreadable(node.path, error.strerror) from error
 
 
 def is_same(node: LocalNode, status: os.stat_result) -> bool:
