@@ -29,7 +29,7 @@ from boatyard.build.source.local import LocalTree
 from boatyard.build.tree.report import ContextReport
 from boatyard.errors import ConflictError, InvalidError, SolveError, SourceExcerpt
 from boatyard.image.spec import ImageConfig
-from boatyard.progress import Emit, Event, VertexEvent, WarningEvent
+from boatyard.progress import Emit, Event, ExplainEvent, VertexEvent, WarningEvent
 from boatyard.runtime.container import ContainerSpec
 
 FailedStep = Callable[[ContainerSpec, str], Awaitable[None]]
@@ -92,7 +92,9 @@ class BuildService:
 
         def tell(event: Event) -> None:
             recording.add(event)
-            emit(event)
+            # The reasons for misses are for who asks, now or later.
+            if request.explain or not isinstance(event, ExplainEvent):
+                emit(event)
 
         known = Known()
         self._running[request.ref] = _current_task()

@@ -65,9 +65,9 @@ async def assembled_image(
     IDs."""
     chain: Chain = await built.result.chain() if built.result else ()
     epoch = wanted.epoch if wanted.epoch is not None else built.epoch
-    step.status("exporting layers", total=len(chain))
+    step.status("exporting layers")
     blobs = await asyncio.to_thread(assemble.layer_blobs, layers, chain, wanted, local=local, epoch=epoch)
-    step.status("exporting layers", current=len(chain), total=len(chain), done=True)
+    step.status("exporting layers", done=True)
     if not wanted.rewrite_timestamp:
         await asyncio.to_thread(layers.record_chain, chain)
     made = assemble.image(built, blobs, wanted, indexed=indexed)

@@ -156,6 +156,7 @@ class _Visit:
     task: asyncio.Task[Outcome] | None = None
     outcome: Outcome | None = None
     told: bool = False
+    started: float | None = None
     done: bool = False
     inputs: list[_Visit] = field(default_factory=list)
 
@@ -492,12 +493,13 @@ class Job:
         error: str = "",
     ) -> None:
         visit.told = True
+        visit.started = started if started is not None else visit.started
         self._emit(
             VertexEvent(
                 digest=visit.vertex.digest,
                 name=visit.vertex.name,
                 inputs=tuple(edge.vertex.digest for edge in visit.vertex.inputs),
-                started=started,
+                started=visit.started,
                 completed=completed,
                 cached=cached,
                 skipped=skipped,
