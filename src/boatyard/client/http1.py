@@ -72,6 +72,10 @@ class AnswerReader:
     def _end(self) -> bytes:
         if self._left == -1 and self.status:
             self.complete = True
+        if not self.status and not self._buffer:
+            raise UnavailableError(
+                "the daemon closed the connection before it answered", hint="it may be stopping: try again"
+            )
         if not self.complete:
             raise UnavailableError(
                 "the daemon closed the connection in the middle of an answer",

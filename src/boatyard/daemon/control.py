@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from boatyard import __version__
 from boatyard.client.documents.envelope import API_VERSION
@@ -17,14 +17,24 @@ from boatyard.errors import ConflictError
 
 
 class Control:
-    """One per daemon. `stopping` is set when the daemon is to stop, by a client or a signal."""
+    """One per daemon. `stopping` is set when the daemon is to stop, by a client or a signal. `vanish` hides it from
+    clients that come later."""
 
-    def __init__(self, config: Config, card: Card, activity: Activity, yard: Yard, addresses: Sequence[str]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        card: Card,
+        activity: Activity,
+        yard: Yard,
+        addresses: Sequence[str],
+        vanish: Callable[[], None],
+    ) -> None:
         self._config = config
         self._card = card
         self._activity = activity
         self._yard = yard
         self._addresses = tuple(addresses)
+        self._vanish = vanish
         self.stopping = asyncio.Event()
 
     async def info(self) -> DaemonInfo:
@@ -57,4 +67,6 @@ class Control:
             raise ConflictError(
                 f"the daemon is at work on {self._activity.running} requests", hint="wait for them, or stop it anyway"
             )
+        # Before this is answered: who was told that the daemon stops, and then asks for one, must not meet this one.
+        self._vanish()
         self.stopping.set()

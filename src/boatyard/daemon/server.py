@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 GRACE = 10.0
 """Seconds for what runs to be cancelled and answered, when the daemon stops."""
+_LAST_CALL = 0.2
 _NO_HURRY = 86400.0
 _THREADS = 32
 
@@ -52,7 +53,14 @@ async def serve(
     async with AsyncExitStack() as stack:
         stack.callback(_close_all, [*streams, *packets])
         yard = await stack.enter_async_context(open_yard(config, activity))
-        control = Control(config, card, activity, yard, [f"unix://{stream.path}" for stream in streams])
+
+        def vanish() -> None:
+            """From here on, clients find no daemon and may start another, which waits for the lock."""
+            for bound in (*streams, *packets):
+                bound.unlink()
+
+        addresses = [f"unix://{stream.path}" for stream in streams]
+        control = Control(config, card, activity, yard, addresses, vanish)
         server = Server(Counted(application(_services(control, yard), offers, running), activity))
         stack.callback(offers.close)
         for packet in packets:
@@ -70,13 +78,14 @@ async def serve(
         reason = await _until_stop(control.stopping, activity, float(config.idle_timeout))
         log.info("stopping: %s", reason)
         sockets.notify(environ, "STOPPING=1")
-        # From here on, clients find no daemon and may start another, which waits for the lock.
-        for bound in (*streams, *packets):
-            bound.unlink()
-        if control.stopping.is_set():
+        vanish()
+        if not control.stopping.is_set():
+            # Who connected in this very moment is still served, however long that takes.
+            await asyncio.sleep(_LAST_CALL)
+            await server.stop(_NO_HURRY)
+        else:
             running.cancel_all()
-        # What came in while it decided that it is idle is answered, however long that takes.
-        await server.stop(GRACE if control.stopping.is_set() else _NO_HURRY)
+            await server.stop(GRACE)
     log.info("stopped")
 
 

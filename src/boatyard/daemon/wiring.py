@@ -229,20 +229,21 @@ class Collector:
 
 def policies(config: GcConfig, root: Path) -> tuple[Policy, ...]:
     """The configured policies, or the default ones with the configured bounds."""
+    disk = shutil.disk_usage(root).total
     if config.policies:
         return tuple(
             Policy(
                 filters=policy.filters,
                 keep_duration=float(policy.keep_duration),
-                reserved_space=int(policy.reserved_space),
-                max_used_space=int(policy.max_used_space),
-                min_free_space=int(policy.min_free_space),
+                reserved_space=policy.reserved_space.of(disk),
+                max_used_space=policy.max_used_space.of(disk),
+                min_free_space=policy.min_free_space.of(disk),
                 all=policy.all,
             )
             for policy in config.policies
         )
     bounds = {
-        name: int(value)
+        name: value.of(disk)
         for name in ("reserved_space", "max_used_space", "min_free_space")
         if (value := getattr(config, name)) is not None
     }
