@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from boatyard.client.places import DESCRIPTOR_SOCKET_NAME, beside, places
 from boatyard.daemon.sockets import DEFAULT_GROUP
 
