@@ -50,25 +50,28 @@ def drop_hybrid_hierarchy() -> bool:
     return True
 
 
-def is_hybrid() -> bool:
-    for line in _mountinfo():
+def is_hybrid(mountinfo: str | None = None) -> bool:
+    """Whether cgroup v2 is mounted beside v1. `mountinfo` stands for the text of /proc/self/mountinfo."""
+    for line in _lines(mountinfo):
         place, _, origin = line.partition(" - ")
         if place.split(" ")[4] == HYBRID_HIERARCHY and origin.startswith("cgroup2 "):
             return True
     return False
 
 
-def propagates_mounts() -> bool:
+def propagates_mounts(mountinfo: str | None = None) -> bool:
     """Whether mounts made in this process' namespace reach namespaces that are split off from it.
 
     True after `enter_private_mount_namespace`, and on hosts whose init shares the root mount (systemd does).
     """
-    for line in _mountinfo():
+    for line in _lines(mountinfo):
         fields = line.split(" ")
         if fields[4] == "/":
             return any(field.startswith("shared:") for field in fields[6 : fields.index("-")])
     return False
 
 
-def _mountinfo() -> list[str]:
-    return Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
+def _lines(mountinfo: str | None) -> list[str]:
+    if mountinfo is None:
+        mountinfo = Path("/proc/self/mountinfo").read_text(errors="surrogateescape")
+    return mountinfo.splitlines()

@@ -72,13 +72,16 @@ def read_file(root: str, path: str, limit: int = MAX_FILE_BYTES) -> bytes | None
         descriptor = os.open(resolve(root, path), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
-    with open(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             return None
         if status.st_size > limit:
             raise InvalidError(f"{path} in the image is larger than {limit} bytes")
-        return file.read()
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
 
 
 def make_directories(root: str, path: str, uid: int, gid: int, mode: int = 0o755) -> None:
