@@ -34,7 +34,7 @@ def test_a_changed_file_is_named_by_explain(yard: Yard, tmp_path: Path) -> None:
     yard.run("build", context)
     (context / "b").write_text("2")
     told = yard.run("build", "--progress=plain", "--explain", context)
-    assert "/b changed" in told.stderr + told.stdout
+    assert "file b changed" in told.stderr + told.stdout
 
 
 def test_a_failed_step_shows_its_output_and_its_line(yard: Yard, tmp_path: Path) -> None:

@@ -11,6 +11,9 @@ from collections.abc import Mapping, Sequence
 
 from boatyard.build.solver.cache import Record
 
+INPUT = "input "
+"""The names of components that stand for inputs begin so."""
+
 MOST_NAMES = 10
 """As many changed files are named; the rest are counted."""
 
@@ -38,7 +41,7 @@ def nearest(components: Mapping[str, str], candidates: Sequence[Record]) -> Reco
 
 
 def changes(components: Mapping[str, str], earlier: Record) -> list[str]:
-    """One line for each part of the key that differs from an earlier record's."""
+    """One line for each part of the op's own key that differs from an earlier record's."""
     lines = []
     for name, value in components.items():
         before = earlier.components.get(name)
@@ -46,10 +49,10 @@ def changes(components: Mapping[str, str], earlier: Record) -> list[str]:
             lines.append(f"{name} is new: {_short(value)}")
         elif before != value:
             lines.append(f"{name} changed: {_short(before)} → {_short(value)}")
-    lines += [
-        f"{name} is gone: was {_short(value)}" for name, value in earlier.components.items() if name not in components
+    gone = {name: value for name, value in earlier.components.items() if name not in components}
+    return lines + [
+        f"{name} is gone: was {_short(value)}" for name, value in gone.items() if not name.startswith(INPUT)
     ]
-    return lines
 
 
 def file_changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:

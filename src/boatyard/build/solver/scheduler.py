@@ -512,29 +512,38 @@ class Job:
         if not found.definition and not found.content:
             return
         records = self._solver.records
-        components = found.components(map)
-        earlier = explain.nearest(components, records.in_slot(self._slot_of(visit.vertex), SLOT_RECORDS))
+        earlier = explain.nearest(found.components(map), records.in_slot(self._slot_of(visit.vertex), SLOT_RECORDS))
         if visit.vertex.ignore_cache:
             reasons = ["the request says not to use the cache for it"]
         elif earlier is None:
             reasons = ["it was never built before here"]
         else:
-            reasons = explain.changes(components, earlier)
-            if self._explain_files:
-                reasons += self._changed_files(found, earlier)
+            reasons = explain.changes(map.components, earlier) + self._changed_inputs(visit, found, earlier)
         if not reasons:
             reasons = ["its cached result was removed or damaged"]
         self._emit(ExplainEvent(vertex=visit.vertex.digest, name=visit.vertex.name, reasons=tuple(reasons)))
 
-    def _changed_files(self, found: _Keys, earlier: Record) -> list[str]:
-        before = self._solver.records.listings(earlier.id)
+    def _changed_inputs(self, visit: _Visit, found: _Keys, earlier: Record) -> list[str]:
+        """Which inputs are others than an earlier record's: by the files that were read of them, or by the step they
+        are of."""
         lines: list[str] = []
-        for index, checksum in found.checksums.items():
-            if index in before and checksum.files:
+        listings = self._solver.records.listings(earlier.id) if self._explain_files else {}
+        for index, (name, value) in enumerate(found.inputs_by_name()):
+            before = earlier.components.get(name)
+            if before == value:
+                continue
+            step = visit.inputs[index].vertex.name or "an input"
+            checksum = found.checksums.get(index)
+            if before is None:
+                lines.append(f"it reads from {step}, which it did not before")
+            elif checksum is None:
+                lines.append(f"what it builds on is another: {step}")
+            elif index in listings and checksum.files:
                 # Through pack and unpack, so that both sides have their digests cut the same way.
-                lines += explain.file_changes(
-                    explain.unpack(before[index]), explain.unpack(explain.pack(checksum.files()))
-                )
+                now = explain.unpack(explain.pack(checksum.files()))
+                lines += explain.file_changes(explain.unpack(listings[index]), now)
+            else:
+                lines.append(f"files it reads of {step} changed")
         return lines
 
     def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -561,12 +570,13 @@ class _Keys:
 
     def components(self, map: CacheMap) -> dict[str, str]:
         """The readable parts of the key: the op's own, and one for each input."""
-        return {
-            **map.components,
-            **{
-                (f"files of input {i}" if i in self.checksums else f"input {i}"): (
-                    self.checksums[i].digest if i in self.checksums else key
-                )
-                for i, key in enumerate(self.inputs)
-            },
-        }
+        return {**map.components, **dict(self.inputs_by_name())}
+
+    def inputs_by_name(self) -> list[tuple[str, str]]:
+        """For each input, what stands for it in the key, under a name that says which kind that is."""
+        return [
+            (f"{explain.INPUT}{i}, files", self.checksums[i].digest)
+            if i in self.checksums
+            else (f"{explain.INPUT}{i}", key)
+            for i, key in enumerate(self.inputs)
+        ]
