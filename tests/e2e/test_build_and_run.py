@@ -97,7 +97,7 @@ def test_outputs_as_tar_local_oci_and_docker(yard: Yard, tmp_path: Path) -> None
         index = json.load(tar.extractfile("index.json"))  # type: ignore[arg-type]
         assert index["manifests"][0]["mediaType"] == "application/vnd.oci.image.manifest.v1+json"
     streamed = subprocess.run(
-        yard.command("build", "-q", "-o", "type=docker,name=x:1,dest=-", context),
+        yard.command("build", "-o", "type=docker,name=x:1,dest=-", context),
         env=yard.variables(),
         capture_output=True,
         check=True,

@@ -124,7 +124,7 @@ class CacheMounts:
     def get(self, name: str) -> CacheMount:
         """By id or by directory name."""
         for mount in self.walk():
-            if name in (mount.info.id, mount.name):
+            if name == mount.name or _normal(name) == _normal(mount.info.id):
                 return mount
         known = ", ".join(mount.info.id for mount in self.walk())
         raise NotFoundError(f"no cache mount {name!r}", hint=f"there are: {known}" if known else "none was made yet")
@@ -152,5 +152,10 @@ class CacheMounts:
         os.replace(temporary, path)
 
 
+def _normal(id: str) -> str:
+    """Frontends put ids below a namespace's path, people name them without."""
+    return "/" + id.lstrip("/")
+
+
 def _key(id: str) -> str:
-    return hashlib.sha256(id.encode(errors="surrogateescape")).hexdigest()[:32]
+    return hashlib.sha256(_normal(id).encode(errors="surrogateescape")).hexdigest()[:32]

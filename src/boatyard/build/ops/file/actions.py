@@ -11,7 +11,7 @@ import re
 import stat
 from collections.abc import Iterable, Sequence
 
-from boatyard.build.copying.copy import Copier, CopyOptions, translated
+from boatyard.build.copying.copy import Copier, CopyOptions
 from boatyard.build.copying.destination import Destination
 from boatyard.build.copying.draft import Draft
 from boatyard.build.copying.interruption import Stop
@@ -145,10 +145,7 @@ def make_directories(destination: Destination, path: str, mode: int, owner: tupl
 
 
 def _make_one(destination: Destination, path: str, mode: int, owner: tuple[int, int], when: int | None) -> None:
-    try:
-        destination.make_directory(path, mode, owner)
-    except OSError as error:
-        raise translated(error, path) from error
+    destination.make_directory(path, mode, owner)
     if when is not None:
         destination.set_directory(path, time=when)
 
@@ -166,22 +163,19 @@ def make_file(draft: Draft, action: MkFile, owner: Owner) -> None:
         owner = owner or (entry.status.st_uid, entry.status.st_gid)
     above, name = _check_parent(destination, path, action.path)
     draft.forget_notes(path)
+    destination.make_room(path)
+    directory = destination.open_directory(above)
     try:
-        destination.make_room(path)
-        directory = destination.open_directory(above)
-        try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            with open(os.open(name, flags, 0o600, dir_fd=directory), "wb") as file:
-                file.write(action.data)
-                file.flush()
-                os.fchown(file.fileno(), *(owner or (0, 0)))
-                os.fchmod(file.fileno(), mode)
-                if (when := _time(action.timestamp)) is not None:
-                    os.utime(file.fileno(), ns=(when, when))
-        finally:
-            os.close(directory)
-    except OSError as error:
-        raise translated(error, path) from error
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(name, flags, 0o600, dir_fd=directory), "wb") as file:
+            file.write(action.data)
+            file.flush()
+            os.fchown(file.fileno(), *(owner or (0, 0)))
+            os.fchmod(file.fileno(), mode)
+            if (when := _time(action.timestamp)) is not None:
+                os.utime(file.fileno(), ns=(when, when))
+    finally:
+        os.close(directory)
 
 
 def make_symlink(draft: Draft, action: Symlink, owner: Owner) -> None:
@@ -191,18 +185,15 @@ def make_symlink(draft: Draft, action: Symlink, owner: Owner) -> None:
     if destination.entry(path) is not None:
         raise ConflictError(f"can't make the link {action.newpath}: it exists")
     above, name = _check_parent(destination, path, action.newpath)
+    destination.make_room(path)
+    directory = destination.open_directory(above)
     try:
-        destination.make_room(path)
-        directory = destination.open_directory(above)
-        try:
-            os.symlink(action.oldpath, name, dir_fd=directory)
-            os.chown(name, *(owner or (0, 0)), dir_fd=directory, follow_symlinks=False)
-            if (when := _time(action.timestamp)) is not None:
-                os.utime(name, ns=(when, when), dir_fd=directory, follow_symlinks=False)
-        finally:
-            os.close(directory)
-    except OSError as error:
-        raise translated(error, path) from error
+        os.symlink(action.oldpath, name, dir_fd=directory)
+        os.chown(name, *(owner or (0, 0)), dir_fd=directory, follow_symlinks=False)
+        if (when := _time(action.timestamp)) is not None:
+            os.utime(name, ns=(when, when), dir_fd=directory, follow_symlinks=False)
+    finally:
+        os.close(directory)
 
 
 def remove(draft: Draft, action: Rm) -> None:

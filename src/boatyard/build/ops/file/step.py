@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
+from boatyard.build.copying.copy import translated
 from boatyard.build.copying.draft import Draft
 from boatyard.build.copying.interruption import Stop, run_interruptible
 from boatyard.build.copying.memory import ContextMemory
@@ -117,6 +118,16 @@ class _States:
 
     def act(self, number: int, action: FileAction, warn: Callable[[str], None]) -> None:
         draft = self._draft(action.input, number)
+        try:
+            self._act(draft, number, action, warn)
+        except OSError as error:
+            raise translated(error, _place(action).lstrip("/")) from error
+        if action.output >= 0:
+            self._outputs[action.output] = number
+        if number in self._kept:
+            self._commit(number)
+
+    def _act(self, draft: Draft, number: int, action: FileAction, warn: Callable[[str], None]) -> None:
         match action.action:
             case Copy() as copy:
                 tree = self._tree(action.secondary_input)
@@ -130,10 +141,6 @@ class _States:
                 actions.make_symlink(draft, link, resolve(link.owner, self._tree, warn))
             case Rm() as rm:
                 actions.remove(draft, rm)
-        if action.output >= 0:
-            self._outputs[action.output] = number
-        if number in self._kept:
-            self._commit(number)
 
     def _draft(self, base: int, number: int) -> Draft:
         """What the action writes to: what the one before wrote to, or a new layer."""
@@ -211,6 +218,17 @@ def _check(op: FileOp, inputs: int) -> None:
         named = [action.input, action.secondary_input, *(user.input for user in _users(action))]
         if any(number < -1 or number >= inputs + index for number in named):
             raise InvalidError(f"action {index} of the file op names an input that isn't there before it: {named}")
+
+
+def _place(action: FileAction) -> str:
+    """Where an action writes."""
+    match action.action:
+        case Copy() as copy:
+            return copy.dest
+        case Symlink() as link:
+            return link.newpath
+        case MkFile(path=path) | MkDir(path=path) | Rm(path=path):
+            return path
 
 
 def _users(action: FileAction) -> Iterator[User]:
