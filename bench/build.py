@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from bench import workload
 from bench.measure import Row, memory, reset_peak, row
+from bench.tools.boat import Boat
 from bench.tools.builder import Builder
 
 BASE = "bench-base:latest"
@@ -25,13 +25,15 @@ def rootfs(scratch: Path) -> Path:
     tar = scratch / "rootfs.tar"
     if not tar.exists():
         print("making a Debian root file system ...", file=sys.stderr)
-        boat = Path(sys.executable).with_name("boat")
-        context = workload.Context(scratch / "rootfs-context")
-        context.write("Dockerfile", "FROM debian:bookworm\n")
-        subprocess.run([boat, "bootstrap", "debian:bookworm"], check=True, stdout=sys.stderr)
-        subprocess.run(
-            [boat, "build", "-q", "-o", f"type=tar,dest={tar}", context.directory], check=True, stdout=sys.stderr
-        )
+        boat = Boat(scratch / "rootfs-root")
+        boat.start()
+        try:
+            context = workload.Context(scratch / "rootfs-context")
+            context.write("Dockerfile", "FROM debian:bookworm\n")
+            boat.command("bootstrap", "debian:bookworm")
+            boat.command("build", "-o", f"type=tar,dest={tar}", str(context.directory))
+        finally:
+            boat.stop()
     return tar
 
 

@@ -56,18 +56,19 @@ class Boat:
     def pids(self) -> Sequence[int]:
         return [self._daemon.pid] if self._daemon else []
 
-    def _boat(self, *arguments: str) -> float:
+    def command(self, *arguments: str) -> float:
+        """`boat ARGUMENTS`; wall seconds."""
         return timed([str(self._bin / "boat"), *arguments], environment=self._environment)
 
     def import_base(self, tar: Path, name: str) -> None:
-        self._boat("image", "import", str(tar), name)
+        self.command("image", "import", str(tar), name)
 
     def build(self, context: Path, tag: str) -> float:
-        return self._boat("build", "-q", "-t", tag, str(context))
+        return self.command("build", "-q", "-t", tag, str(context))
 
     def export(self, context: Path, archive: Path, compression: str) -> float | None:
         output = f"type=oci,dest={archive},compression={compression},force-compression=true"
-        return self._boat("build", "-q", "-o", output, str(context))
+        return self.command("build", "-q", "-o", output, str(context))
 
     def prune(self) -> None:
-        self._boat("builder", "prune", "--all", "--force")
+        self.command("builder", "prune", "--all", "--force")
