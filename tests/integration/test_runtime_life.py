@@ -11,6 +11,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 import time
 from collections.abc import Callable, Iterator
@@ -56,7 +57,7 @@ def groups(executor: OciExecutor) -> list[Path]:
 
 
 def bridges() -> list[str]:
-    return [path.name for path in Path("/sys/class/net").glob("boat*")]
+    return [path.name for path in Path("/sys/class/net").glob("boat*") if (path / "ifalias").exists()]
 
 
 @pytest.fixture
@@ -330,3 +331,18 @@ async def test_a_killed_daemons_bridge_is_replaced_at_the_next_start(
     assert f"boat{executor.instance}" in bridges()
     await executor.close()
     assert f"boat{executor.instance}" not in bridges()
+
+
+async def test_a_bridge_of_an_instance_that_never_comes_back_is_removed_by_another(
+    daemon: Daemon, marker: str, private_mounts: None
+) -> None:
+    process = daemon(network="auto")
+    await until(lambda: len(processes(marker)) == 3, 20)
+    (name,) = (name for name in bridges() if f" {process.pid} " in Path(f"/sys/class/net/{name}/ifalias").read_text())
+    process.kill()
+    process.wait()
+    with tempfile.TemporaryDirectory(prefix="boat-state-") as other:
+        executor = OciExecutor(Path(other), RuntimeConfig(network=Mode.AUTO))
+        await executor.network()
+        assert name not in bridges()
+        await executor.close()

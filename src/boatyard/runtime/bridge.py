@@ -34,6 +34,10 @@ CANDIDATES = tuple(
         "10.213.0.0/16",
         "10.214.0.0/16",
         "10.215.0.0/16",
+        "10.216.0.0/16",
+        "10.217.0.0/16",
+        "10.218.0.0/16",
+        "10.219.0.0/16",
         "172.27.0.0/16",
         "172.29.0.0/16",
         "172.31.0.0/16",
@@ -72,12 +76,16 @@ class BridgePool:
         if obstacle:
             raise UnsupportedError(obstacle)
         self.remove()
+        for instance in abandoned():
+            log.warning("removing the bridge of instance %s, which was killed", instance)
+            BridgePool(instance).remove()
         try:
             self._network = self._choose()
             gateway = next(self._network.hosts())
             self._mtu = _uplink_mtu()
             _ip(
                 f"link add name {self.bridge} mtu {self._mtu} type bridge",
+                f'link set dev {self.bridge} alias "{owner()}"',
                 f"address add {gateway}/{self._network.prefixlen} dev {self.bridge}",
                 f"link set dev {self.bridge} up",
             )
@@ -238,6 +246,35 @@ class BridgePool:
                 _quiet(functools.partial(_ip, f"link delete dev {name}"))
         if shutil.which("nft", path=SEARCH_PATH):
             _quiet(lambda: _run(["nft", "-f", "-"], f"table ip {self.table}\ndelete table ip {self.table}\n"))
+
+
+def owner() -> str:
+    """This process, told apart from any other that ever had its number: what a bridge is labelled with."""
+    return f"boatyard {os.stat('/proc/self/ns/pid').st_ino} {os.getpid()} {_started(os.getpid())}"
+
+
+def abandoned(links: Path = LINKS) -> list[str]:
+    """Instances whose bridge stands though the process that labelled it is gone. Those of other PID namespaces can't
+    be judged.
+    """
+    namespace = str(os.stat("/proc/self/ns/pid").st_ino)
+    found = []
+    for path in links.glob("boat????????"):
+        try:
+            words = (path / "ifalias").read_text().split()
+        except OSError:
+            continue
+        if words[:2] == ["boatyard", namespace] and len(words) == 4 and _started(int(words[2])) != int(words[3]):
+            found.append(path.name.removeprefix("boat"))
+    return found
+
+
+def _started(pid: int) -> int:
+    """When a process started, in clock ticks since boot (field 22 of /proc/PID/stat), or -1."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
+    except OSError:
+        return -1
 
 
 def missing_tools() -> str:

@@ -16,8 +16,8 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
@@ -149,18 +149,25 @@ def resources_section(resources: Resources) -> dict[str, object]:
     return {key: value for key, value in (("memory", memory), ("cpu", cpu), ("pids", pids)) if value}
 
 
-def missing_controllers(resources: Resources, available: Hierarchies) -> list[str]:
-    """Controllers that the limits need and this host doesn't have."""
-    needed = []
-    if resources.memory or resources.memory_swap:
-        needed.append("memory")
-    if resources.cpu_shares or resources.cpu_quota or resources.cpu_period:
-        needed.append("cpu")
-    if resources.cpuset_cpus or resources.cpuset_mems:
-        needed.append("cpuset")
-    if resources.pids:
-        needed.append("pids")
-    return [name for name in needed if name not in available.controllers]
+# What each controller is needed for.
+_LIMITS = {
+    "memory": ("memory", "memory_swap"),
+    "cpu": ("cpu_shares", "cpu_period", "cpu_quota"),
+    "cpuset": ("cpuset_cpus", "cpuset_mems"),
+    "pids": ("pids",),
+}
+
+
+def applicable(resources: Resources, controllers: Collection[str]) -> tuple[Resources, list[str]]:
+    """The limits without those whose controller this host lacks, and the names of these controllers."""
+    missing = [
+        name
+        for name, fields in _LIMITS.items()
+        if name not in controllers and any(getattr(resources, field) for field in fields)
+    ]
+    unset = Resources()
+    dropped = {field: getattr(unset, field) for name in missing for field in _LIMITS[name]}
+    return replace(resources, **dropped), missing
 
 
 class DeviceGroup:

@@ -91,7 +91,7 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class ContainerSpec:
-    """One process in a container. `root` is a mounted, writable root file system."""
+    """One process in a container. `root` is a mounted, writable root file system, nobody else's while it runs."""
 
     root: Path
     args: tuple[str, ...]

@@ -24,6 +24,7 @@ def examine(*, device_group: bool) -> oci.Host:
     return oci.Host(
         capabilities=capabilities.bounding(),
         layout=layout,
+        controllers=frozenset(hierarchies.controllers),
         device_rules=device_group or layout is not cgroups.Layout.NONE,
         seccomp=_section if filters else None,
         seccomp_filter=_compiled if filters else None,

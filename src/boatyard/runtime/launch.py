@@ -12,7 +12,7 @@ import posixpath
 import shutil
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -43,6 +43,8 @@ class Runtime:
     """Takes the system call filter in compiled form."""
     inherits_cgroup: bool = False
     """A container without limits stays in the cgroup of the thread that starts it."""
+    device_rules: bool = True
+    """Something keeps containers from the host's devices. If not, they may not make device nodes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class Launcher:
 
     def __init__(self, runtime: Runtime, host: oci.Host, scratch: Path, group: str, environ: Mapping[str, str]) -> None:
         self.runtime = runtime
-        self._host = host
+        self._host = host if runtime.device_rules else replace(host, device_rules=False)
         self._scratch = scratch
         self._state = scratch / "state"
         self.group = group
@@ -124,7 +126,12 @@ class Launcher:
             program = init.TARGET
         launched.prepared = mounts.prepare(wanted, files, launched.bundle, launched.points)
         devices = [oci.parse_device(text, _node) for text in spec.devices]
-        limited = bool(spec.insecure or devices or spec.cgroup_parent or cgroups.resources_section(spec.resources))
+        resources, missing = cgroups.applicable(spec.resources, self._host.controllers)
+        if missing:
+            launched.warnings.append(f"no limits of {', '.join(missing)} are set: this host's cgroups have none")
+            spec = replace(spec, resources=resources)
+        unconfined = spec.insecure and self._host.device_rules
+        limited = bool(unconfined or devices or spec.cgroup_parent or cgroups.resources_section(resources))
         if limited or not self.runtime.inherits_cgroup:
             if self._host.layout is cgroups.Layout.NONE:
                 if limited:

@@ -147,6 +147,9 @@ def candidates(program: Program, scratch: Path, *, contained: bool, device_group
     ways = [Runtime(program, executable, compiled_filter=filters, inherits_cgroup=device_group)]
     if filters:
         ways.append(Runtime(program, executable, compiled_filter=False, inherits_cgroup=device_group))
+    if not device_group:
+        # Device rules of cgroup v2 are a BPF program, which crun can't load without CAP_SYS_RESOURCE.
+        ways.append(Runtime(program, executable, filters, inherits_cgroup=True, device_rules=False))
     return ways
 
 

@@ -52,6 +52,8 @@ class Host:
 
     capabilities: frozenset[str]
     layout: cgroups.Layout = cgroups.Layout.NONE
+    controllers: frozenset[str] = frozenset()
+    """Of cgroups: what limits can be set on."""
     device_rules: bool = True
     """Whether anything keeps containers from the host's devices. If not, they may not make device nodes."""
     seccomp: Callable[[tuple[str, ...]], object] | None = None

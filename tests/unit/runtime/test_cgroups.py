@@ -59,15 +59,18 @@ def test_unset_limits_say_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("resources", "missing"),
+    ("resources", "kept", "missing"),
     [
-        (Resources(memory=1), []),
-        (Resources(cpu_shares=1, pids=1), ["pids"]),
-        (Resources(cpuset_cpus="0", memory_swap=1), ["cpuset"]),
+        (Resources(memory=1), Resources(memory=1), []),
+        (Resources(cpu_shares=1, pids=1), Resources(cpu_shares=1), ["pids"]),
+        (Resources(cpuset_cpus="0", memory_swap=1), Resources(memory_swap=1), ["cpuset"]),
     ],
 )
-def test_controllers_that_limits_need_and_lack_are_named(resources: Resources, missing: list[str]) -> None:
-    assert cgroups.missing_controllers(resources, cgroups.detect(V1.format(flag="rw"))) == missing
+def test_limits_whose_controller_is_missing_are_dropped_and_named(
+    resources: Resources, kept: Resources, missing: list[str]
+) -> None:
+    found = cgroups.detect(V1.format(flag="rw")).controllers
+    assert cgroups.applicable(resources, found) == (kept, missing)
 
 
 def test_device_rules_refuse_first_and_allow_then() -> None:

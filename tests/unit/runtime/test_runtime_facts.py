@@ -193,6 +193,24 @@ def test_a_policy_that_drops_forwarded_packets_is_seen(family: str, hook: str, p
     assert bool(bridge.forwarding_obstacle(listing.encode())) is blocked
 
 
+def test_bridges_of_processes_that_are_gone_are_abandoned(tmp_path: Path) -> None:
+    own = bridge.owner()
+    word, namespace, pid, started = own.split()
+    labels = {
+        "boat00000001": own,
+        "boat00000002": f"{word} {namespace} {pid} {int(started) + 1}",
+        "boat00000003": f"{word} 1 {pid} {int(started) + 1}",
+        "boat00000004": "",
+        "boat00000005": "somebody else's words",
+        "eth0": f"{word} {namespace} {pid} 1",
+    }
+    for name, label in labels.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "ifalias").write_text(f"{label}\n")
+    (tmp_path / "boat00000006").mkdir()
+    assert bridge.abandoned(tmp_path) == ["00000002"]
+
+
 def test_paths_of_mountinfo_are_unescaped() -> None:
     assert kernel.unescape(r"/a\040b\134c\011d\012e") == "/a b\\c\td\ne"
 
