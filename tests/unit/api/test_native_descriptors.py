@@ -329,6 +329,21 @@ async def test_a_reader_of_the_output_that_ends_early_fails_the_build(here: Yard
             os.write(target.file_fd, b"lost")
 
 
+async def test_a_reader_that_leaves_after_the_last_byte_has_lost_nothing(here: Yard) -> None:
+    readable, writable = os.pipe()
+
+    def make(channel: DescriptorChannel) -> BuildRequest:
+        return BuildRequest(exports=(Export(type="tar", token=channel.offer(writable)),))
+
+    async with requester(here, make) as found:
+        os.close(writable)
+        target = await found.output(0)
+        assert target is not None and target.file_fd is not None
+        os.write(target.file_fd, b"everything")
+        assert await asyncio.to_thread(os.read, readable, 100) == b"everything"
+        os.close(readable)
+
+
 async def test_a_local_cache_is_a_directory(here: Yard, tmp_path: Path) -> None:
     with here.client.descriptors() as channel:
         token = channel.offer_output_directory(str(tmp_path / "cache"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import select
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
@@ -89,6 +90,10 @@ async def splice(source: int, target: int) -> None:
         except BlockingIOError:
             await until_writable(target)
             continue
+        except BrokenPipeError:
+            if _is_at_end(source):
+                return  # the reader left after the last byte (tar does), and nothing is lost
+            raise
         if not moved:
             return
 
@@ -120,6 +125,13 @@ async def _write(descriptor: int, data: bytes) -> None:
             view = view[os.write(descriptor, view) :]
         except BlockingIOError:
             await until_writable(descriptor)
+
+
+def _is_at_end(pipe: int) -> bool:
+    """Empty, and nobody can write to it any more."""
+    poller = select.poll()
+    poller.register(pipe, select.POLLIN)
+    return any(events & select.POLLHUP and not events & select.POLLIN for _, events in poller.poll(0))
 
 
 def _set(future: asyncio.Future[None]) -> None:
