@@ -19,14 +19,16 @@ from collections.abc import Iterator
 
 from boatyard.cli import exits
 from boatyard.cli.console import Console
+from boatyard.cli.render import summary
 from boatyard.cli.render.lines import LogTail, harmless, one_line
 from boatyard.cli.style import Style
-from boatyard.errors import BoatyardError, BuildError, SourceExcerpt
+from boatyard.errors import BoatyardError, BuildError, SolveError, SourceExcerpt
 
-LOG_LINES = 20
 CONTEXT = 2
 """Lines of the Dockerfile shown before and after the ones that failed."""
 EXCERPT_LINES = 24
+ONE_LINE = 60
+"""A message up to this length says what and why in one line."""
 
 _QUOTED = re.compile(r'"[^"]*"|`[^`]*`|\'[^\']*\'|[^"`\']|["`\']')
 
@@ -48,10 +50,13 @@ def tell(console: Console, error: BaseException, *, log: LogTail | None = None, 
 
 
 def lines(error: BaseException, style: Style, *, log: LogTail | None = None, step: str = "") -> Iterator[str]:
+    source = _source(error)
+    if source is not None or (log is not None and log.seen):
+        yield ""
     if log is not None and log.seen:
-        yield from _output(log, step, style)
-    if isinstance(error, BuildError) and error.source is not None:
-        yield from excerpt(error.source, style)
+        yield from summary.output(log, step, style)
+    if source is not None:
+        yield from excerpt(source, style)
     what, why = explain(error)
     yield f"{style.bad('error:')} {harmless(what)}"
     if why:
@@ -63,36 +68,41 @@ def lines(error: BaseException, style: Style, *, log: LogTail | None = None, ste
 
 
 def explain(error: BaseException) -> tuple[str, str]:
-    """What happened and why. The reason is the chain of causes, or what the message says after its first colon."""
+    """What happened and why. The reason is the chain of causes, or what a long message says after its first colon."""
     what = next(iter(str(error).splitlines()), "").rstrip(": ") or type(error).__name__
     reasons: list[str] = []
+    if isinstance(error, SolveError) and error.vertex_name:
+        name = one_line(error.vertex_name)
+        reasons = [rest] if (rest := one_line(str(error)).removeprefix(name).removeprefix(": ")) else []
+        what = f"a step failed: {name}"
     cause = error.__cause__
     while cause is not None:
         system = cause.strerror if isinstance(cause, OSError) else None
         text = one_line(system or str(cause))
-        if text and text not in what and text not in reasons:
+        if text and not any(text in told for told in (what, *reasons)):
             reasons.append(text)
         cause = cause.__cause__
     if reasons:
         return what, ": ".join(reasons)
-    at = 0
-    for match in _QUOTED.finditer(what):
-        if match[0] == ":" and what.startswith(": ", match.start()):
-            at = match.start()
-            break
-    return (what[:at], what[at + 2 :]) if at else (what, "")
+    return _parted(what) if len(what) > ONE_LINE else (what, "")
 
 
-def _output(log: LogTail, step: str, style: Style) -> Iterator[str]:
-    shown = log.last(LOG_LINES)
-    yield ""
-    yield style.strong(f"> {one_line(step)}:" if step else "> last output:")
-    hidden = log.seen - len(shown)
-    if hidden > 0:
-        yield style.dim(
-            f"  … {hidden} earlier line{'s' if hidden != 1 else ''} not shown (`boat builder logs` has all)"
-        )
-    yield from (f"  {style.dim('|')} {harmless(line, colour=style.colour)}" for line in shown)
+def _parted(message: str) -> tuple[str, str]:
+    """Before and after the first colon that is not in quotes."""
+    for match in _QUOTED.finditer(message):
+        at = match.start()
+        if match[0] == ":" and at and message.startswith(": ", at):
+            return message[:at], message[at + 2 :]
+    return message, ""
+
+
+def _source(error: BaseException | None) -> SourceExcerpt | None:
+    """The outermost place that an error or its causes name."""
+    while error is not None:
+        if isinstance(error, BuildError) and error.source is not None:
+            return error.source
+        error = error.__cause__
+    return None
 
 
 def excerpt(source: SourceExcerpt, style: Style) -> Iterator[str]:

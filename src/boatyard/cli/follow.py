@@ -43,13 +43,21 @@ def follow(
             except KeyboardInterrupt:
                 if cancel is None:
                     raise
-                cancel()
-                result = _shown(console, stream, renderer, None)
+                result = _cancelled(console, stream, renderer, cancel)
     except BaseException:
         renderer.close(failed=True)
         raise
     renderer.close()
     return result
+
+
+def _cancelled(console: Console, stream: Stream[A], renderer: Renderer, cancel: Callable[[], object]) -> A:
+    """What the request came to, if it was quicker than its cancelling."""
+    try:
+        cancel()
+        return _shown(console, stream, renderer, None)
+    except CancelledBuildError:
+        raise CancelledBuildError("ended by Ctrl-C") from None
 
 
 def _shown(console: Console, stream: Stream[A], renderer: Renderer, channel: DescriptorChannel | None) -> A:
@@ -69,7 +77,9 @@ def _attach(
     if channel is None:
         raise CancelledBuildError("a terminal came after the end was asked for")
     pause(renderer)
-    console.err("A step failed. This shell is in its state; the build ends with it.\n")
+    for line in renderer.last_failure():
+        console.err(line + "\n")
+    console.err("This shell is in the state of the failed step; the build ends with it.\n")
     for later in joined(event, stream, channel):
         if not isinstance(later, TerminalEvent | StartedEvent):
             renderer.event(later)

@@ -260,7 +260,7 @@ def test_a_failed_step_is_told_with_its_log_and_its_place(boat: Boat, daemon: Na
     assert told.code == 1
     assert "#1 0.500 cc: no input\n#1 ERROR: exit code 2\n" in told.err
     assert "> RUN make:\n  | cc: no input\nDockerfile:1\n   1 | >>> RUN make\n" in told.err
-    assert 'error: process "make" failed\n  why: exit code 2\n' in told.err
+    assert 'error: a step failed: RUN make\n  why: process "make" failed: exit code 2\n' in told.err
     assert f"fix: `boat builder debug {ref[:12]}`" in told.err
 
 

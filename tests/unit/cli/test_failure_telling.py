@@ -18,6 +18,7 @@ from boatyard.errors import (
 )
 
 PLAIN = Style(False)
+LONG = "x" * 60
 DOCKERFILE = "\n".join(f"RUN line {number}" for number in range(1, 101))
 
 
@@ -42,8 +43,8 @@ def test_a_failed_step_is_told_with_its_output_its_place_the_reason_and_a_way_on
         "   1 |     FROM base",
         "   2 | >>> RUN make",
         "   3 |     COPY . .",
-        'error: process "make" failed',
-        "  why: exit code 2",
+        "error: a step failed: [2/3] RUN make",
+        '  why: process "make" failed: exit code 2',
         "  fix: look at it",
     ]
 
@@ -51,12 +52,13 @@ def test_a_failed_step_is_told_with_its_output_its_place_the_reason_and_a_way_on
 @pytest.mark.parametrize(
     ("message", "what", "why"),
     [
-        ("can't write x: disk full", "can't write x", "disk full"),
-        ('process "a: b" failed: exit code: 1', 'process "a: b" failed', "exit code: 1"),
+        ("can't write x: disk full", "can't write x: disk full", ""),
+        (f"can't write {LONG}: disk full", f"can't write {LONG}", "disk full"),
+        (f'process "a: b {LONG}" failed: exit code: 1', f'process "a: b {LONG}" failed', "exit code: 1"),
         ("nothing more", "nothing more", ""),
         ("image debian:latest is unknown", "image debian:latest is unknown", ""),
         ("can't read `a: b`", "can't read `a: b`", ""),
-        ("it isn't there: really", "it isn't there", "really"),
+        (f"it isn't there, {LONG}: really", f"it isn't there, {LONG}", "really"),
         ("it said:\n  two\n  lines", "it said", ""),
     ],
 )
@@ -74,7 +76,13 @@ def test_the_reason_is_the_chain_of_causes() -> None:
 def test_a_cause_that_the_message_has_already_is_not_repeated() -> None:
     error = BoatyardError("can't connect: refused")
     error.__cause__ = OSError("refused")
-    assert explain(error) == ("can't connect", "refused")
+    assert explain(error) == ("can't connect: refused", "")
+
+
+def test_the_name_of_a_step_is_told_apart_from_the_reason() -> None:
+    error = SolveError("[2/2] RUN false: exit code 1", vertex="v", vertex_name="[2/2] RUN false")
+    error.__cause__ = BoatyardError("exit code 1")
+    assert explain(error) == ("a step failed: [2/2] RUN false", "exit code 1")
 
 
 def test_what_others_said_keeps_its_lines() -> None:

@@ -237,6 +237,6 @@ def test_a_failed_step_can_be_looked_at_in_a_shell(daemon: NativeDaemon, work: P
     closed.set()
     _shown(person, screen)
     assert process.wait(10) == 1
-    assert any("This shell is in its state" in line for line in screen.lines)
-    assert "error: it failed" in screen.lines
+    assert any("This shell is in the state" in line for line in screen.lines)
+    assert "error: a step failed: RUN false" in screen.lines
     os.close(person)

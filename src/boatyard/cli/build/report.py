@@ -35,7 +35,10 @@ def _decoded(value: str) -> object:
 
 
 def context_lines(reports: Sequence[ContextReport]) -> Iterator[str]:
+    read = {report.name for report in reports if report.files}
     for report in reports:
+        if not report.files and report.name in read:
+            continue  # only looked into, for an ignore file
         known = report.bytes - report.read_bytes
         yield f"{report.name}: {_files(report.files)}, {units.size(report.bytes)}"
         yield f"  read now {units.size(report.read_bytes)}, known from earlier builds {units.size(max(known, 0))}"

@@ -109,7 +109,9 @@ def _finish(console: Console, flags: Flags, planned: Plan, result: BuildResult) 
 def _answer(console: Console, planned: Plan, result: BuildResult) -> int:
     """What a subrequest found; its status is the exit code."""
     form = "result.json" if planned.call_format == "json" else "result.txt"
-    text = result.metadata.get(form, "")
+    text = result.metadata.get(form, "").lstrip("\n")
+    if not text and planned.call_format == "text" and planned.call in ("check", "lint"):
+        text = "Check complete, no warnings found."
     console.out(text if text.endswith("\n") or not text else text + "\n")
     status = result.metadata.get("result.statuscode", "0")
     return int(status) if status.isdigit() else 1

@@ -11,7 +11,7 @@ them apart.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from boatyard.cli import units
 from boatyard.cli.render import summary, transfer
@@ -68,6 +68,9 @@ class PlainRenderer:
     def log_of(self, vertex: str) -> LogTail | None:
         step = self._steps.find(vertex)
         return step.log if step else None
+
+    def last_failure(self) -> Sequence[str]:
+        return ()
 
     def close(self, *, failed: bool = False) -> None:
         if self._closed:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from boatyard.cli.render import summary
 from boatyard.cli.render.lines import LogTail
 from boatyard.cli.render.steps import Steps
+from boatyard.cli.style import Style
 from boatyard.progress import Event, LogEvent, VertexEvent
 
 
@@ -27,6 +31,9 @@ class QuietRenderer:
     def log_of(self, vertex: str) -> LogTail | None:
         step = self._steps.find(vertex)
         return step.log if step else None
+
+    def last_failure(self) -> Sequence[str]:
+        return summary.failure(self._steps, Style(False))
 
     def close(self, *, failed: bool = False) -> None:
         pass

@@ -6,7 +6,7 @@ Keys BuildKit does not have are added, never changed in meaning: `skipped` on a 
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,6 +32,9 @@ class RawJsonRenderer:
 
     def log_of(self, vertex: str) -> LogTail | None:
         return None
+
+    def last_failure(self) -> Sequence[str]:
+        return ()
 
     def close(self, *, failed: bool = False) -> None:
         pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from boatyard.cli.render.lines import LogTail
@@ -23,6 +24,11 @@ class Renderer(Protocol):
 
     def log_of(self, vertex: str) -> LogTail | None:
         """The last output of a step, if this renderer keeps it."""
+
+    def last_failure(self) -> Sequence[str]:
+        """The name and the last output of the step that failed last, for somebody who is about to look at it. Empty
+        when it was shown already.
+        """
 
     def close(self, *, failed: bool = False) -> None:
         """The build is over: print what is left to say and leave the terminal as it was."""

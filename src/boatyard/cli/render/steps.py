@@ -137,11 +137,11 @@ class Steps:
         return len(self._of_vertex)
 
     def counts(self) -> dict[str, int]:
-        """How many vertices ended, and how: done, cached, skipped, failed."""
-        counts = {"done": 0, "cached": 0, "skipped": 0, "failed": 0}
+        """How many vertices ended, and how: done, cached, skipped, failed, cancelled."""
+        counts = {"done": 0, "cached": 0, "skipped": 0, "failed": 0, "cancelled": 0}
         for event in self.finished.values():
             if event.error:
-                counts["failed"] += 1
+                counts["cancelled" if is_cancellation(event.error) else "failed"] += 1
             elif event.skipped:
                 counts["skipped"] += 1
             elif event.cached:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from boatyard.cli.render.lines import harmless, one_line
+from boatyard.cli.render.lines import LogTail, harmless, one_line
 from boatyard.cli.render.steps import Steps
 from boatyard.cli.style import Style
 from boatyard.progress import ExplainEvent, WarningEvent
+
+LOG_LINES = 20
+"""Of a failed step's output."""
 
 
 def lines(steps: Steps, style: Style, *, details: bool = False) -> Iterator[str]:
@@ -16,6 +19,28 @@ def lines(steps: Steps, style: Style, *, details: bool = False) -> Iterator[str]
         yield from explanations(steps.explanations, style)
     if steps.warnings:
         yield from warnings(steps.warnings, style, details=details)
+
+
+def failure(steps: Steps, style: Style) -> list[str]:
+    """The step that failed last, with its last output. A shell may open before its step is told to have failed: then
+    it is the one that runs.
+    """
+    failed = [step for step in steps if step.error and not step.cancelled]
+    if not failed and len(steps.running) == 1:
+        failed = steps.running
+    return list(output(failed[-1].log, failed[-1].name, style)) if failed else []
+
+
+def output(log: LogTail, step: str, style: Style) -> Iterator[str]:
+    """A step's name and the last lines it printed; how many there were before them is said."""
+    shown = log.last(LOG_LINES)
+    yield style.strong(f"> {one_line(step)}:" if step else "> last output:")
+    hidden = log.seen - len(shown)
+    if hidden > 0:
+        yield style.dim(
+            f"  … {hidden} earlier line{'s' if hidden != 1 else ''} not shown (`boat builder logs` has all)"
+        )
+    yield from (f"  {style.dim('|')} {harmless(line, colour=style.colour)}" for line in shown)
 
 
 def warnings(found: list[WarningEvent], style: Style, *, details: bool) -> Iterator[str]:

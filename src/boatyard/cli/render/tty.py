@@ -8,7 +8,7 @@ transfers and the last lines it printed.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from boatyard.cli import units
 from boatyard.cli.render import summary, transfer
@@ -81,12 +81,16 @@ class TtyRenderer:
         self._region.draw(lasting, self._frame(width, height, now))
 
     def pause(self) -> None:
-        """This process is about to be stopped (Ctrl-Z): leave the terminal usable."""
-        self._region.pause()
+        """This process is about to be stopped (Ctrl-Z), or somebody else gets the terminal: leave it usable."""
+        width, _ = self._room()
+        self._region.close(self._take_ended(width, self._clock()))
 
     def log_of(self, vertex: str) -> LogTail | None:
         step = self._steps.find(vertex)
         return step.log if step else None
+
+    def last_failure(self) -> Sequence[str]:
+        return summary.failure(self._steps, self._style)
 
     def close(self, *, failed: bool = False) -> None:
         if self._closed:
@@ -173,10 +177,12 @@ class TtyRenderer:
 
     def _final_row(self, width: int, now: float, *, failed: bool) -> Row:
         counts = self._steps.counts()
-        told = [f"{counts[kind]} {kind}" for kind in ("cached", "skipped", "failed") if counts[kind]]
+        told = [f"{counts[kind]} {kind}" for kind in ("cached", "skipped", "failed", "cancelled") if counts[kind]]
         total = self._steps.total
         detail = f"{len(self._steps.finished)}/{total} steps" if failed else f"{total} step{'s' if total != 1 else ''}"
         verb, paint = ("Failed after", self._style.bad) if failed else ("Built in", self._style.strong)
+        if failed and not counts["failed"] and (counts["cancelled"] or self._steps.running):
+            verb, paint = "Cancelled after", self._style.caution
         elapsed = units.seconds(now - self._begin)
         text = f"[+] {verb} {elapsed} ({', '.join([detail, *told])})"
         if columns(text) > width:
