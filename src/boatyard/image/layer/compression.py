@@ -204,6 +204,7 @@ class _Plain(io.RawIOBase):
             return len(data)
 
 
+_ZSTD_HEADER = 18
 _SENTINEL = b"end of the stream"
 _SENTINEL_FRAME = zstandard.ZstdCompressor().compress(_SENTINEL)
 
@@ -224,10 +225,14 @@ class _ZstdReader(io.RawIOBase):
         )
 
     def _compressed(self, size: int) -> bytes:
-        if self._head:
-            data, self._head = self._head, b""
-            return data
         data = self._source.read(size)
+        if self._head:
+            # zstd forgets the beginning of a header that comes in two parts, so it gets all of it at once.
+            data, self._head = self._head + data, b""
+            while len(data) < _ZSTD_HEADER and (more := self._source.read(size)):
+                data += more
+            if len(data) < _ZSTD_HEADER:
+                data, self._tail = data + self._tail, b""
         if not data:
             data, self._tail = self._tail, b""
         return data
