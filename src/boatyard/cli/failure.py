@@ -77,8 +77,8 @@ def explain(error: BaseException) -> tuple[str, str]:
         what = f"a step failed: {name}"
     cause = error.__cause__
     while cause is not None:
-        system = cause.strerror if isinstance(cause, OSError) else None
-        text = one_line(system or str(cause))
+        # What the system said is in the words of whoever met it: "does not exist", "permission denied".
+        text = "" if isinstance(cause, OSError) else one_line(str(cause))
         if text and not any(text in told for told in (what, *reasons)):
             reasons.append(text)
         cause = cause.__cause__

@@ -75,8 +75,14 @@ def test_the_reason_is_the_chain_of_causes() -> None:
 
 def test_a_cause_that_the_message_has_already_is_not_repeated() -> None:
     error = BoatyardError("can't connect: refused")
-    error.__cause__ = OSError("refused")
+    error.__cause__ = BoatyardError("refused")
     assert explain(error) == ("can't connect: refused", "")
+
+
+def test_what_the_system_said_is_left_to_the_message() -> None:
+    error = BoatyardError("x does not exist")
+    error.__cause__ = FileNotFoundError(2, "No such file or directory")
+    assert explain(error) == ("x does not exist", "")
 
 
 def test_the_name_of_a_step_is_told_apart_from_the_reason() -> None:
