@@ -15,6 +15,7 @@ import pytest
 from boatyard.errors import LayerError, StorageError
 from boatyard.image.layer.apply import Applied, Limits, apply
 from boatyard.image.layer.tarheader import END, header
+from boatyard.image.snapshot.area import remove_tree
 from boatyard.image.snapshot.whiteout import TRUSTED, is_opaque, is_whiteout
 
 pytestmark = pytest.mark.root
@@ -433,6 +434,8 @@ def test_many_directories_need_few_descriptors(unpack: Unpack, target: Path) -> 
 def test_a_path_may_be_as_deep_as_it_is_long(unpack: Unpack, target: Path) -> None:
     unpack(entry("d/" * 1800 + "f", data=b"x"))
     assert (target / ("d/" * 1800 + "f")).read_text() == "x"
+    remove_tree(str(target / "d"))
+    assert os.listdir(target) == []
 
 
 def test_a_full_disk_is_a_storage_error(full_disk: Path) -> None:

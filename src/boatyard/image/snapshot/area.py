@@ -7,6 +7,7 @@ ROOT/.trash/        on the way out: renamed there first, so that a kill leaves n
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
@@ -24,6 +25,8 @@ from boatyard.image.snapshot.disk import storage_error
 from boatyard.image.snapshot.snapshotter import SnapshotId, Usage
 
 _GET_FLAGS, _SET_FLAGS, _TOPDIR = 0x80086601, 0x40086602, 0x00020000
+_DEEP = 300
+"""Bytes of a path within a tree, so at most 150 levels."""
 _ALPHABET = "0123456789abcdefghijklmnopqrstuv"
 
 
@@ -192,10 +195,34 @@ def measure(directory: Path) -> Usage:
 
 
 def remove_tree(path: str) -> None:
-    """Raises StorageError when something stays."""
+    """However deep it is. Raises StorageError when something stays."""
     try:
-        shutil.rmtree(path)
-    except FileNotFoundError:
-        pass
+        try:
+            shutil.rmtree(path)
+        except FileNotFoundError:
+            pass
+        except (RecursionError, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in (errno.EMFILE, errno.ENAMETOOLONG):
+                raise
+            _make_shallow(path)
+            shutil.rmtree(path)
     except OSError as error:
         raise storage_error(error, f"can't remove {path}") from error
+
+
+def _make_shallow(root: str) -> None:
+    """Move what lies deep down to the top. Removing goes down one call and one descriptor a level, and a step of a
+    build may have made thousands of levels."""
+    pending = [root]
+    moved = 0
+    while pending:
+        with os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                if not entry.is_dir(follow_symlinks=False):
+                    continue
+                place = entry.path
+                if len(place) - len(root) > _DEEP:
+                    place = f"{root}/.deep-{moved}"
+                    os.rename(entry.path, place)
+                    moved += 1
+                pending.append(place)
