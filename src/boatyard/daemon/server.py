@@ -48,7 +48,8 @@ async def serve(
     loop = asyncio.get_running_loop()
     # Blocking work waits more than it computes; threads are made when needed and kept.
     loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="blocking"))
-    activity = Activity()
+    # What only cycles hold (a failed step's traceback, and the client's directory in it) goes when nobody waits for us.
+    activity = Activity(when_quiet=gc.collect)
     offers, running = Offers(), Running()
     async with AsyncExitStack() as stack:
         stack.callback(_close_all, [*streams, *packets])

@@ -192,6 +192,21 @@ async def test_work_keeps_the_daemon_from_being_idle() -> None:
         await activity.until_idle(10)
 
 
+async def test_a_quiet_moment_is_used_once_after_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("boatyard.daemon.activity.QUIET", 0.01)
+    used = []
+    done = asyncio.Event()
+    activity = Activity(when_quiet=lambda: (used.append(1), done.set()))
+    with activity.working():
+        pass
+    with activity.working():
+        await asyncio.sleep(0.03)
+        assert not used
+    async with asyncio.timeout(5):
+        await done.wait()
+    assert used == [1]
+
+
 async def test_asking_how_the_daemon_is_is_no_work() -> None:
     activity = Activity()
     seen = {}
