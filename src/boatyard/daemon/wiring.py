@@ -106,6 +106,7 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
         stack.callback(records.close)
         cache_mounts = CacheMounts(root / "cache-mounts")
         solver = Solver(records, ChainResults(stores.layers), parallelism=config.max_parallelism or _parallelism())
+        stack.push_async_callback(solver.settled)
         worker = Worker(
             layers=stores.layers,
             images=Images(stores.images, stores.layers, NoFetcher()),

@@ -74,7 +74,7 @@ class SqliteRecords:
         record = self._remembered[key] = _record(rows[0])
         return record
 
-    def store(self, record: Record, keys: Sequence[str], listings: Mapping[int, bytes]) -> None:
+    def store(self, record: Record, keys: Sequence[str]) -> None:
         with self._database.transaction() as connection:
             connection.execute(
                 f"INSERT INTO records ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -94,11 +94,15 @@ class SqliteRecords:
                 ),
             )
             connection.executemany("INSERT OR REPLACE INTO keys VALUES (?, ?)", [(key, record.id) for key in keys])
-            connection.executemany(
-                "INSERT INTO listings VALUES (?, ?, ?)", [(record.id, i, data) for i, data in listings.items()]
-            )
         for key in keys:
             self._remembered[key] = record
+
+    def keep_listings(self, record_id: str, listings: Mapping[int, bytes]) -> None:
+        with self._database.transaction() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO listings SELECT id, ?, ? FROM records WHERE id = ?",
+                [(input, files, record_id) for input, files in listings.items()],
+            )
 
     def alias(self, key: str, record_id: str) -> None:
         with self._database.transaction() as connection:

@@ -37,10 +37,12 @@ class Records(Protocol):
     """Short, blocking calls: they are made on the event loop's thread."""
 
     def lookup(self, key: str) -> Record | None: ...
-    def store(self, record: Record, keys: Sequence[str], listings: Mapping[int, bytes]) -> None:
-        """Keep a record under its keys; a record that one of them led to before is no longer found by it.
+    def store(self, record: Record, keys: Sequence[str]) -> None:
+        """Keep a record under its keys; a record that one of them led to before is no longer found by it."""
 
-        `listings`: the files it read of each checksummed input (by input number), packed by `explain.pack`."""
+    def keep_listings(self, record_id: str, listings: Mapping[int, bytes]) -> None:
+        """Keep the files that a record's step read of each checksummed input (by input number), packed by `explain.pack`.
+        Nothing is kept of a record that is gone."""
 
     def alias(self, key: str, record_id: str) -> None:
         """Let `key` lead to the record too."""
@@ -68,11 +70,14 @@ class MemoryRecords:
     def lookup(self, key: str) -> Record | None:
         return self._records.get(self._keys.get(key, ""))
 
-    def store(self, record: Record, keys: Sequence[str], listings: Mapping[int, bytes]) -> None:
+    def store(self, record: Record, keys: Sequence[str]) -> None:
         self._records[record.id] = record
-        self._listings[record.id] = dict(listings)
         for key in keys:
             self._keys[key] = record.id
+
+    def keep_listings(self, record_id: str, listings: Mapping[int, bytes]) -> None:
+        if record_id in self._records:
+            self._listings[record_id] = dict(listings)
 
     def alias(self, key: str, record_id: str) -> None:
         self._keys[key] = record_id

@@ -105,6 +105,7 @@ class Solver:
         self.slots = asyncio.Semaphore(parallelism) if parallelism else None
         self._running: dict[str, Execution] = {}
         self._jobs: set[Job] = set()
+        self._background: set[asyncio.Task[None]] = set()
 
     def job(
         self,
@@ -133,6 +134,22 @@ class Solver:
     def forget(self, execution: Execution) -> None:
         if self._running.get(execution.key) is execution:
             del self._running[execution.key]
+
+    def keep_listings(self, record_id: str, listings: Mapping[int, Callable[[], Mapping[str, str]]]) -> None:
+        """Keep the names and digests of the files that a step read, beside the build: nothing waits for them."""
+        if listings:
+            task = asyncio.create_task(self._keep_listings(record_id, listings))
+            self._background.add(task)
+            task.add_done_callback(self._background.discard)
+
+    async def _keep_listings(self, record_id: str, listings: Mapping[int, Callable[[], Mapping[str, str]]]) -> None:
+        packed = await asyncio.to_thread(lambda: {i: explain.pack(files()) for i, files in listings.items()})
+        self.records.keep_listings(record_id, packed)
+
+    async def settled(self) -> None:
+        """Wait for what is done beside the builds."""
+        while self._background:
+            await asyncio.wait(self._background)
 
     def closed(self, job: Job) -> None:
         self._jobs.discard(job)
@@ -342,9 +359,9 @@ class Job:
             components=found.components(map),
             inputs=found.inputs,
         )
-        listings = {i: explain.pack(key.files()) for i, key in found.checksums.items() if key.files}
         wanted = {key for key in (found.definition, found.content, canonical) if key}
-        self._solver.records.store(record, sorted(wanted), listings)
+        self._solver.records.store(record, sorted(wanted))
+        self._solver.keep_listings(record.id, {i: key.files for i, key in found.checksums.items() if key.files})
         return Outcome(canonical, record, loaded)
 
     async def _perform(self, visit: _Visit, map: CacheMap) -> tuple[Sequence[Result], float, float]:

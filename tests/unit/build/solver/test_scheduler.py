@@ -280,6 +280,7 @@ async def test_explains_a_miss_by_the_files_that_changed(world: World) -> None:
         job = world.solver.job(world.shop.resolve, world.events.append, explain_files=True)
         await job.solve(Edge(node("copy", context, reads_content=True)))
         await job.close()
+        await world.solver.settled()
     assert "file /file changed" in world.reasons("copy")
 
 
