@@ -22,6 +22,7 @@ from boatyard.build.frontend.dockerfile.named import NamedContexts
 from boatyard.build.frontend.dockerfile.options import BuildOptions
 from boatyard.build.frontend.dockerfile.parser import parse
 from boatyard.build.frontend.dockerfile.together import together
+from boatyard.build.frontend.dockerfile.unused import unused_arguments
 from boatyard.errors import BoatyardError, InvalidError, UnsupportedError
 from boatyard.image import reference as references
 from boatyard.image.platform import Platform
@@ -74,6 +75,9 @@ async def _build(source: Source) -> FrontendResult:
     finally:
         _warn(source)
     _fail_on_findings(source)
+    triggers = (step.instruction for item in converted for stage in item.stages for step in stage.steps if step.trigger)
+    for warning in unused_arguments(source.dockerfile, triggers, source.options.arguments):
+        source.bridge.warn(warning)
     return FrontendResult(
         images=tuple(item.result for item in converted),
         files={source.dockerfile.filename: source.dockerfile.source},

@@ -217,9 +217,25 @@ RULES = {
 
 @pytest.mark.parametrize(("dockerfile", "rule"), RULES.items(), ids=RULES.values())
 def test_rules_that_need_the_conversion(dockerfile: str, rule: str) -> None:
-    options = {"build-arg:TAG": "1"}
+    options = {"build-arg:TAG": "1"} if "ARG TAG" in dockerfile else {}
     bridge = converted(dockerfile, {".dockerignore": b"ignored\n"}, **options).bridge
     assert [warning.code for warning in bridge.warnings] == [rule]
+
+
+def test_a_build_argument_that_no_instruction_declares_is_remarked_on() -> None:
+    dockerfile = "ARG VERSION\nFROM busybox AS unused\nARG OTHER\nFROM busybox\n"
+    options = {f"build-arg:{name}": "1" for name in ("VERSON", "OTHER", "TARGETOSVERSION", "HTTP_PROXY", "BUILDKIT_X")}
+    (warning,) = converted(dockerfile, **options).bridge.warnings
+    assert warning.code == "UnusedBuildArg"
+    assert "'VERSON'" in warning.short
+    assert "did you mean VERSION?" in warning.short
+
+
+def test_a_build_argument_that_a_trigger_declares_is_used() -> None:
+    base = {"docker.io/library/busybox:latest": {"config": {"OnBuild": ["ARG LATER"]}}}
+    bridge = yard("FROM busybox\n", images=base)
+    run_build(bridge, **{"build-arg:LATER": "1"})
+    assert not bridge.warnings
 
 
 def test_a_base_image_of_another_platform_is_remarked_on() -> None:
