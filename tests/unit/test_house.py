@@ -40,6 +40,7 @@ def test_every_module_says_what_it_holds() -> None:
 
 
 def test_no_path_of_a_machine_is_in_the_tree() -> None:
-    home = f"{ROOT.parent}/"
-    found = subprocess.run(["git", "grep", "-lF", home, "--", ":!*.lock"], cwd=ROOT, capture_output=True, text=True)
+    found = subprocess.run(
+        ["git", "grep", "-lF", f"{ROOT}/", "--", ":!*.lock"], cwd=ROOT, capture_output=True, text=True
+    )
     assert found.stdout == ""
