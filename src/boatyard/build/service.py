@@ -287,11 +287,15 @@ def _warn_unused(request: BuildRequest, context: BuildContext, tell: Emit) -> No
 
 async def _context_reports(job: Job) -> list[tuple[str, ContextReport]]:
     """What the build saw of the client's directories."""
-    return [
-        (vertex.op.identifier.partition("://")[2], await result.report())
-        for vertex, result in job.loaded()
-        if isinstance(result, LocalTree) and isinstance(vertex, Vertex) and isinstance(vertex.op, SourceOp)
-    ]
+    reports: dict[str, ContextReport] = {}
+    for vertex, result in job.loaded():
+        if isinstance(result, LocalTree) and isinstance(vertex, Vertex) and isinstance(vertex.op, SourceOp):
+            name = vertex.op.identifier.partition("://")[2]
+            report = await result.report()
+            # A directory may be looked at twice: once for its ignore file alone.
+            if name not in reports or report.files > reports[name].files:
+                reports[name] = report
+    return list(reports.items())
 
 
 def slot(scope: str, name: str) -> str:

@@ -37,6 +37,8 @@ class ImageExporter:
         for name in names:
             self._images.put(name, target)
             step.status(f"naming to {name}", done=True)
+        if not names and not self._images.named(target.digest):
+            self._images.put(None, target)
         return Exported(assemble.response([str(name) for name in names], target, config))
 
     def _keep(
