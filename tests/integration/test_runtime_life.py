@@ -23,6 +23,7 @@ from boatyard.errors import InvalidError, UnavailableError, UnsupportedError
 from boatyard.runtime.container import ContainerSpec, Control, SecretFile, Stdio
 from boatyard.runtime.executor import OciExecutor, RuntimeConfig
 from boatyard.runtime.network import Mode
+from boatyard.runtime.process import children
 from integration.conftest import ExecutorFactory, Run, run_in
 
 pytestmark = [pytest.mark.root, pytest.mark.runtime]
@@ -175,6 +176,17 @@ async def test_closing_ends_what_runs_and_refuses_what_comes(executor: OciExecut
         await run_in(executor, root, "true")
 
 
+async def test_a_killed_namespace_is_replaced(executor: OciExecutor, root: Path, marker: str) -> None:
+    if not executor.contained:
+        pytest.skip("needs namespaces of its own")
+    running = asyncio.create_task(run_in(executor, root, "sleep", marker))
+    await until(lambda: processes(marker))
+    (first,) = (pid for pid in children(os.getpid()) if Path(f"/proc/{pid}/comm").read_text() == "cat\n")
+    os.kill(first, signal.SIGKILL)
+    assert (await running).code == 137
+    assert (await run_in(executor, root, "echo", "again")).out == "again\n"
+
+
 async def test_a_terminal_is_handed_over(each_executor: OciExecutor, root: Path) -> None:
     masters: list[int] = []
 
@@ -256,6 +268,7 @@ from boatyard.runtime.container import ContainerSpec, Resources, Stdio
 from boatyard.runtime.executor import OciExecutor, RuntimeConfig
 from boatyard.runtime.isolation import enter_private_mount_namespace
 from boatyard.runtime.network import Mode
+from boatyard.runtime.process import children
 
 state, root, marker, private, network = sys.argv[1:]
 if private == "private":

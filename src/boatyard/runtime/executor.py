@@ -106,6 +106,9 @@ class OciExecutor:
             raise UnavailableError("the container runtime is closed")
         if self._placing is None:
             self._placing = asyncio.create_task(self._place())
+        elif self._placing.done() and self._spawner.broken:
+            log.error("the first process of the containers' namespace was killed, and they with it: making a new one")
+            self._placing = asyncio.create_task(self._replace())
         await asyncio.shield(self._placing)
 
     async def _place(self) -> None:
@@ -114,6 +117,13 @@ class OciExecutor:
         await asyncio.to_thread(self._make_place)
         if self._config.network in (Mode.AUTO, Mode.BRIDGE):
             self._network = asyncio.ensure_future(asyncio.to_thread(self._open_bridge))
+
+    async def _replace(self) -> None:
+        # Their containers are dead already; they still have to clear up in the old place.
+        await asyncio.gather(*(process.cleared.wait() for process in self._running))
+        self._launcher = None
+        await asyncio.to_thread(self._spawner.close)
+        await asyncio.to_thread(self._spawner.start)
 
     def _make_place(self) -> None:
         found = leftovers.clear(self._spawner.scratch, self._group)
@@ -289,9 +299,12 @@ class OciExecutor:
             await _settle(asyncio.ensure_future(process.kill()))
             raise
         finally:
-            self._running.discard(process)
+            if process.killed:
+                await _settle(self._spawner.submit(self._spawner.kill_orphans))
             finishing = self._spawner.submit(launcher.finish, launched, code)
             cancelled = await _settle(finishing)
+            self._running.discard(process)
+            process.cleared.set()
         error = finishing.result()
         if cancelled:
             raise asyncio.CancelledError

@@ -13,6 +13,7 @@ from boatyard.runtime import kernel
 
 log = logging.getLogger(__name__)
 
+CGROUP_ROOT = "/sys/fs/cgroup"
 HYBRID_HIERARCHY = "/sys/fs/cgroup/unified"
 
 
@@ -47,6 +48,17 @@ def drop_hybrid_hierarchy() -> bool:
     kernel.unmount(HYBRID_HIERARCHY)
     kernel.mount("tmpfs", HYBRID_HIERARCHY, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "size=1m,mode=0755")
     log.debug("hybrid cgroups: %s is hidden from containers", HYBRID_HIERARCHY)
+    return True
+
+
+def provide_cgroup_root() -> bool:
+    """Where no cgroups are mounted at all, mount a small tmpfs in their place, in the calling thread's namespace.
+
+    crun asks what kind of file system is there before it looks whether it is to use it.
+    """
+    if any(line.split(" ")[4] == CGROUP_ROOT for line in _lines(None)) or not Path(CGROUP_ROOT).is_dir():
+        return False
+    kernel.mount("tmpfs", CGROUP_ROOT, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "size=1m,mode=0755")
     return True
 
 

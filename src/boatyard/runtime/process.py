@@ -18,27 +18,27 @@ KILL_PATIENCE = 0.6
 """How long the runtime may take to end after its container was killed, before it is killed itself."""
 
 
-def children(pid: int) -> list[int]:
+def children(pid: int, proc: str = "/proc") -> list[int]:
     """Of a process, whichever of its threads made them; [] when it is gone."""
     found: list[int] = []
     try:
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
+        for thread in os.listdir(f"{proc}/{pid}/task"):
+            with open(f"{proc}/{pid}/task/{thread}/children", "rb") as file:
                 found += map(int, file.read().split())
     except FileNotFoundError:
-        return found or _children_by_parent(pid)
+        return found or _children_by_parent(pid, proc)
     except OSError:
         return found
     return found
 
 
-def _children_by_parent(pid: int) -> list[int]:
+def _children_by_parent(pid: int, proc: str) -> list[int]:
     """For kernels without CONFIG_PROC_CHILDREN."""
     found = []
-    for entry in os.scandir("/proc"):
+    for entry in os.scandir(proc):
         if entry.name.isdigit():
             try:
-                status = Path(f"/proc/{entry.name}/stat").read_bytes()
+                status = Path(entry.path, "stat").read_bytes()
             except OSError:
                 continue
             # The name in parentheses may hold anything; state and parent follow the last one.
@@ -78,7 +78,10 @@ class RuntimeProcess:
         self._exit: asyncio.Future[int] = self._loop.create_future()
         self._descriptor = os.pidfd_open(pid)
         self._loop.add_reader(self._descriptor, self._reap)
-        self._pending: list[int] = []
+        self.killed = False
+        """Whether the runtime itself was killed: it has cleared nothing up, and its container may live on."""
+        self.cleared = asyncio.Event()
+        """Set by the executor when everything of the container is undone."""
 
     def _reap(self) -> None:
         pid, status = os.waitpid(self.runtime_pid, os.WNOHANG)
@@ -87,6 +90,7 @@ class RuntimeProcess:
         self._loop.remove_reader(self._descriptor)
         os.close(self._descriptor)
         code = os.waitstatus_to_exitcode(status)
+        self.killed = code < 0
         self._exit.set_result(code if code >= 0 else 128 - code)
 
     async def wait(self) -> int:

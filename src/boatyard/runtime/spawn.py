@@ -16,6 +16,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from boatyard.errors import InvalidError, UnavailableError
-from boatyard.runtime import isolation, kernel
+from boatyard.runtime import isolation, kernel, process
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,9 @@ T = TypeVar("T")
 
 MAX_SCRATCH_PATH = 70
 """Sockets are made in it, and their paths end at 107 bytes."""
+
+ORPHAN_PATIENCE = 2.0
+EXITED_UNREAPED = os.WEXITED | os.WNOHANG | os.WNOWAIT
 
 # The first process: mounts /proc as its namespace sees it (the threads' runtime looks its children up there), says
 # so, and waits. Ignored signals stay ignored after exec: the kernel then reaps orphans by itself.
@@ -77,6 +81,11 @@ class Spawner:
         """Whether what is started dies with this process, whatever happens."""
         return self._place is not None
 
+    @property
+    def broken(self) -> bool:
+        """Whether the first process of the namespace was killed: nothing can be started in there any more."""
+        return self._place is not None and os.waitid(os.P_PID, self._place.init, EXITED_UNREAPED) is not None
+
     def start(self) -> None:
         """Make the place. Blocking; raises OSError only when not even the scratch directory can be made."""
         self.scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -103,6 +112,7 @@ class Spawner:
             own = os.open("/proc/thread-self/ns", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             opened.append(own)
             isolation.drop_hybrid_hierarchy()
+            isolation.provide_cgroup_root()
             if not _mount_scratch(self.scratch):
                 raise PermissionError(1, f"{self.scratch} can't be mounted")
             daemon_proc = self.scratch / DAEMON_PROC
@@ -141,6 +151,20 @@ class Spawner:
     def descriptor_path(self, descriptor: int) -> str:
         """A path by which what is started here can open one of the daemon's own descriptors."""
         return f"{self.scratch / DAEMON_PROC if self.contained else '/proc'}/{os.getpid()}/fd/{descriptor}"
+
+    def kill_orphans(self) -> None:
+        """Kill what lost its parent in the namespace: containers whose runtime was killed. In one of the threads."""
+        if self._place is None:
+            return
+        proc = str(self.scratch / DAEMON_PROC)
+        deadline = time.monotonic() + ORPHAN_PATIENCE
+        while (orphans := process.children(self._place.init, proc)) and time.monotonic() < deadline:
+            for orphan in orphans:
+                try:
+                    os.kill(orphan, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+            time.sleep(0.002)
 
     def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
         """Run in one of the threads: there, /proc shows the namespace's processes only and has no /proc/self."""
