@@ -106,12 +106,16 @@ class Copier:
             return
         selected = list(walk(self._tree, top, self.options.include, self.options.exclude))
         self._tree.learn([each.node for each in selected if each.node.is_directory])
-        for path, node, implied in selected:
-            place = join(target, path) if path else target
-            if node.is_directory:
-                self._add_directory(node, place, implied=implied, top=not path)
-            else:
-                self._add_file(node, place)
+        place = target
+        try:
+            for path, node, implied in selected:
+                place = join(target, path) if path else target
+                if node.is_directory:
+                    self._add_directory(node, place, implied=implied, top=not path)
+                else:
+                    self._add_file(node, place)
+        except OSError as error:
+            raise translated(error, place) from error
 
     def _add_directory(self, node: Node, place: str, *, implied: bool, top: bool) -> None:
         destination, options = self._destination, self.options

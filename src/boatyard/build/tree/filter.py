@@ -149,13 +149,11 @@ def followed(root: int, paths: Sequence[str]) -> list[str]:
     """The paths as include patterns, and those that links on their way lead to; empty when one of them is the root.
     InvalidError when links lead on and on."""
     found: set[str] = set()
-    todo = [clean(path) for path in paths]
-    steps = 0
+    todo = [(clean(path), 0) for path in paths]
     while todo:
-        path = todo.pop()
-        steps += 1
-        if steps > 100 * MOST_LINKS:
-            raise InvalidError(f"too many links lead on from {path!r}", hint="is there a loop of links?")
+        path, links = todo.pop()
+        if links > MOST_LINKS:
+            raise InvalidError(f"too many links lead on to {path[:200]!r}", hint="is there a loop of links?")
         if not path:
             return []
         names = path.split("/")
@@ -165,7 +163,7 @@ def followed(root: int, paths: Sequence[str]) -> list[str]:
             if targets:
                 if current not in found or rest:
                     fresh = [clean("/".join([target, *rest])) for target in targets]
-                    todo.extend(each for each in fresh if each not in found)
+                    todo.extend((each, links + 1) for each in fresh if each not in found)
                 found.add(current)
                 break
         else:

@@ -6,6 +6,7 @@ Layers are immutable, so what was listed once is kept. Owned by one step.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Mapping, Sequence
@@ -38,7 +39,12 @@ class LayerTree:
         assert isinstance(directory, LayerNode)
         if directory.path in self._known:
             return self._by_name[directory.path].get(name)
-        found = lookup(directory.layers, os.fsencode(name), self._flavour)
+        try:
+            found = lookup(directory.layers, os.fsencode(name), self._flavour)
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:  # so it can't be there
+                return None
+            raise
         return None if found is None else _of_name(directory.path, found)
 
     def children(self, directory: Node) -> tuple[LayerNode, ...]:

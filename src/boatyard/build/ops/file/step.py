@@ -218,17 +218,21 @@ def _check(op: FileOp, inputs: int) -> None:
         named = [action.input, action.secondary_input, *(user.input for user in _users(action))]
         if any(number < -1 or number >= inputs + index for number in named):
             raise InvalidError(f"action {index} of the file op names an input that isn't there before it: {named}")
+        if any("\0" in path for path in _paths(action)):
+            raise InvalidError(f"action {index} of the file op has a path with a NUL byte")
+
+
+def _paths(action: FileAction) -> tuple[str, ...]:
+    match action.action:
+        case Copy(src=first, dest=second) | Symlink(oldpath=first, newpath=second):
+            return first, second
+        case MkFile(path=path) | MkDir(path=path) | Rm(path=path):
+            return (path,)
 
 
 def _place(action: FileAction) -> str:
     """Where an action writes."""
-    match action.action:
-        case Copy() as copy:
-            return copy.dest
-        case Symlink() as link:
-            return link.newpath
-        case MkFile(path=path) | MkDir(path=path) | Rm(path=path):
-            return path
+    return _paths(action)[-1]
 
 
 def _users(action: FileAction) -> Iterator[User]:
