@@ -107,7 +107,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     idle_timeout: Duration = Duration(0)
     """Stop after so long without work; 0 never. A daemon that a client started has a default of its own."""
     max_parallelism: int = 0
-    """Steps that run at once; 0 is one a CPU."""
+    """Steps that run at once; 0 chooses by the number of CPUs."""
     trust_host_ca: bool = False
     entitlements: tuple[str, ...] = ()
     """What clients may ask for: network.host, security.insecure."""
@@ -123,6 +123,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     file: str = ""
     """Where it was read from; set by `load`."""
 
+
+NOT_YET = (("registry",), ("network", "dns"), ("network", "dns_search"), ("network", "dns_options"), ("frontend",))
+"""Keys that nothing reads yet: better refused than silently without effect."""
 
 ENVIRONMENT = {
     "BOATD_ROOT": ("root",),
@@ -153,6 +156,7 @@ def load(
     raw = _read(path, must_exist=bool(file))
     origin = path if raw else ""
     _refuse_unknown(raw, Config, path, ())
+    _refuse_unsupported(raw, path)
     for name, keys in ENVIRONMENT.items():
         if environ.get(name):
             _set(raw, keys, environ[name].split(",") if keys == ("listen",) else environ[name])
@@ -195,6 +199,15 @@ def _refuse_unknown(raw: Mapping[str, Any], kind: type[msgspec.Struct], path: st
         if inner := _table_type(known[key]):
             for where, table in _tables(value, inner is known[key]):
                 _refuse_unknown(table, inner, path, (*above, key, *where))
+
+
+def _refuse_unsupported(raw: Mapping[str, Any], path: str) -> None:
+    for keys in NOT_YET:
+        table: Any = raw
+        for key in keys:
+            table = table.get(key) if isinstance(table, dict) else None
+        if table:
+            raise UnsupportedError(f"{path}: {'.'.join(keys)!r} is not supported yet", hint="leave it out")
 
 
 def _table_type(kind: Any) -> type[msgspec.Struct] | None:

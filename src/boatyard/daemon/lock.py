@@ -17,7 +17,7 @@ import msgspec
 from boatyard.client.places import Card
 from boatyard.errors import ConflictError, StorageError
 
-NAME = "lock"
+NAME = "boatd.lock"
 
 
 @contextmanager

@@ -41,7 +41,7 @@ AUTOSTART_PATIENCE = 8.0
 @click.option("--listen", metavar="ADDRESS", multiple=True, help="unix://PATH to listen at; may be repeated.")
 @click.option("--group", metavar="NAME", help="Group whose members may use the sockets.")
 @click.option("--idle-timeout", metavar="DURATION", help="Stop after so long without work (10m, 0 for never).")
-@click.option("--max-parallelism", type=click.IntRange(min=0), help="Steps that run at once; 0 is one a CPU.")
+@click.option("--max-parallelism", type=click.IntRange(min=0), help="Steps that run at once; 0 chooses.")
 @click.option("--network", metavar="MODE", help="Default network of steps: auto, bridge, host, none.")
 @click.option("--runtime", metavar="NAME", help="OCI runtime: auto, crun, runc or a path.")
 @click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")

@@ -64,8 +64,6 @@ def test_everything_that_is_documented_can_be_said(file: Path) -> None:
         max_age = "7d"
         [proxy]
         http = "http://proxy:3128"
-        [registry."docker.io"]
-        mirrors = ["mirror:5000"]
         """,
     )
     assert config.idle_timeout == 5400
@@ -74,7 +72,6 @@ def test_everything_that_is_documented_can_be_said(file: Path) -> None:
     assert config.gc.policies[0].keep_duration == 48 * 3600
     assert config.gc.policies[0].max_used_space.of(1) == 512_000_000
     assert config.proxy.variables() == {"HTTP_PROXY": "http://proxy:3128"}
-    assert config.registry["docker.io"].mirrors == ("mirror:5000",)
 
 
 @pytest.mark.parametrize(
@@ -102,6 +99,14 @@ def test_what_is_wrong_is_named(file: Path, text: str, message: str, hint: str) 
     assert message in raised.value.message
     assert str(file) in raised.value.message
     assert hint in (raised.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    "text", ['[registry."a"]\nhttp = true', '[network]\ndns = ["1.1.1.1"]', "[frontend]\ninsist_on_syntax_image = true"]
+)
+def test_what_nothing_reads_yet_is_refused(file: Path, text: str) -> None:
+    with pytest.raises(UnsupportedError, match="not supported yet"):
+        read(file, text)
 
 
 def test_a_file_that_was_asked_for_must_exist(file: Path) -> None:
