@@ -17,9 +17,10 @@ from pathlib import Path
 import pytest
 
 from boatyard.client import autostart
+from boatyard.client.autostart import connect
 from boatyard.client.calls import system
 from boatyard.client.documents.system import DaemonInfo
-from boatyard.client.sync import Client, connect
+from boatyard.client.sync import Client
 from boatyard.errors import BoatyardError, StorageError, UnavailableError
 
 pytestmark = pytest.mark.root

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from boatyard.cli.console import Console
+from boatyard.client.autostart import connect
 from boatyard.client.calls import system
 from boatyard.client.descriptors import DescriptorChannel
-from boatyard.client.sync import Client, connect
+from boatyard.client.sync import Client
 from boatyard.errors import UnavailableError
 
 

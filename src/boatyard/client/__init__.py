@@ -1,4 +1,4 @@
-"""The client of a boatd: for programs (`connect`), and for the `boat` command (`client.sync`).
+"""The client of a boatd: for programs (`connect`), and for the `boat` command (`client.autostart`, `client.sync`).
 
 async with boatyard.client.connect() as yard:
     async with yard.stream(builds.build(request)) as events:

@@ -1,4 +1,4 @@
-"""Start this user's daemon when none answers, and replace one that is out of date.
+"""Find the daemon; start this user's own when none answers, and replace one that is out of date.
 
 The daemon runs on its own (its own session, no terminal, output to its log) and goes away after an idle time. Two
 clients at once start one daemon: a lock beside the socket lets one of them start it while the other waits.
@@ -21,7 +21,7 @@ from boatyard import __version__
 from boatyard.client.calls import system
 from boatyard.client.documents.envelope import ErrorAnswer
 from boatyard.client.failure import restore
-from boatyard.client.places import Card, places, read_card
+from boatyard.client.places import Card, find_socket, places, read_card
 from boatyard.client.sync import Client, unreachable
 from boatyard.errors import ConflictError, StorageError, UnavailableError
 
@@ -30,6 +30,20 @@ STOP_TIMEOUT = 10.0
 MAX_LOG = 8 << 20
 _LOG_LINES = 12
 READY = b"ready\n"
+
+
+def connect(host: str | None = None, environ: Mapping[str, str] | None = None) -> Client:
+    """A client of the daemon that `host` or BOAT_HOST names, else of this user's own, which is started when none
+    answers.
+
+    A daemon that a client of another version started is replaced when it is idle. UnavailableError when no daemon
+    answers and none can be started."""
+    environ = os.environ if environ is None else environ
+    path, may_start = find_socket(host, environ, os.geteuid())
+    client = Client(path)
+    if may_start:
+        client.notice = ensure(path, environ)
+    return client
 
 
 def ensure(path: str, environ: Mapping[str, str]) -> str:

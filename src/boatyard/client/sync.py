@@ -3,7 +3,7 @@
 A thin thing, on purpose: one socket a request, no asyncio, nothing of the standard library's HTTP. What can be asked
 is in `client.calls`.
 
-    client = connect()
+    client = autostart.connect()
     for image in client.call(images.list_images()).images: ...
     with client.stream(builds.build(request)) as stream:
         for event in stream: ...
@@ -12,10 +12,9 @@ is in `client.calls`.
 
 from __future__ import annotations
 
-import os
 import select
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from time import monotonic
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -27,27 +26,11 @@ from boatyard.client.calls.call import Call, StreamCall
 from boatyard.client.descriptors import DescriptorChannel
 from boatyard.client.documents.envelope import ErrorAnswer, Failure, StreamEvent
 from boatyard.client.failure import restore
-from boatyard.client.places import find_socket
 from boatyard.errors import BoatyardError, DeniedError, UnavailableError
 
 A = TypeVar("A")
 
 _PIECE = 262144
-
-
-def connect(host: str | None = None, environ: Mapping[str, str] | None = None) -> Client:
-    """The daemon `host` or BOAT_HOST names, else this user's own, which is started when none answers.
-
-    A daemon that a client of another version started is replaced when it is idle. UnavailableError when no daemon
-    answers and none can be started."""
-    environ = os.environ if environ is None else environ
-    path, may_start = find_socket(host, environ, os.geteuid())
-    client = Client(path)
-    if may_start:
-        from boatyard.client import autostart
-
-        client.notice = autostart.ensure(path, environ)
-    return client
 
 
 class Client:

@@ -6,25 +6,37 @@ import asyncio
 from collections import deque
 from functools import lru_cache
 from time import gmtime, time
-from typing import TYPE_CHECKING
+from typing import Protocol
 from urllib.parse import unquote
 
 import h11
 
 from boatyard.wire.asgi import HIJACK, PEER, ClientGoneError, HeaderList, Message, Scope
+from boatyard.wire.peer import Peer
 from boatyard.wire.rawstream import RawStream
-
-if TYPE_CHECKING:
-    from boatyard.wire.http1 import Http1Connection
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
+class Connection(Protocol):
+    """What an exchange needs of the connection that made it."""
+
+    h11: h11.Connection
+    transport: asyncio.Transport
+    peer: Peer | None
+
+    def want_body(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def write(self, data: bytes | None) -> None: ...
+    def release(self) -> tuple[asyncio.Transport, bytes]: ...
+    def released_connection_lost(self) -> None: ...
+
+
 class Exchange:
     """Made by its connection, which feeds it; the application talks to it through `receive` and `send`."""
 
-    def __init__(self, connection: Http1Connection, request: h11.Request) -> None:
+    def __init__(self, connection: Connection, request: h11.Request) -> None:
         self._connection = connection
         self._pieces: deque[bytes] = deque()
         self._buffered = 0
