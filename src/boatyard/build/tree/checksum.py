@@ -24,8 +24,8 @@ from boatyard.errors import NotFoundError
 @dataclass(frozen=True, slots=True)
 class Selector:
     """Which files of a result an op reads. `path` is absolute inside the result. With `wildcard`, names in it may be
-    patterns. Include and exclude patterns are matched below each selected directory. `required_paths`: below `path`,
-    must exist. With `optional`, nothing at all is as good as anything."""
+    patterns. Include and exclude patterns are matched below each selected directory. `required_paths`, which begin at
+    the result's root, must exist. With `optional`, nothing at all is as good as anything."""
 
     path: str
     wildcard: bool = False
@@ -64,19 +64,19 @@ def select(tree: Tree, selector: Selector) -> list[tuple[str, Node]]:
         if selector.follow_links:
             chosen = [(path, find(tree, path) or node) for path, node in chosen]
     else:
-        node = find(tree, selector.path, follow=selector.follow_links)
+        path = clean(selector.path)
+        node = find(tree, path, follow=selector.follow_links)
         if node is None:
             if selector.optional:
                 return []
-            raise not_found(tree, selector.path)
-        chosen = [(clean(selector.path), node)]
-    for required in selector.required_paths:
-        path = f"{selector.path}/{required}"
-        if has_wildcard(required):
-            if not glob(tree, path, follow=selector.follow_links):
-                raise not_found(tree, path)
-        elif find(tree, path, follow=selector.follow_links) is None:
             raise not_found(tree, path)
+        chosen = [(path, node)]
+    for required in selector.required_paths:
+        if has_wildcard(required):
+            if not glob(tree, required, follow=selector.follow_links):
+                raise not_found(tree, required)
+        elif find(tree, required, follow=selector.follow_links) is None:
+            raise not_found(tree, required)
     return chosen
 
 

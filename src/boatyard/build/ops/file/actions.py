@@ -35,7 +35,7 @@ def copy(draft: Draft, tree: Tree, action: Copy, owner: Owner, stop: Stop, reuse
     """NotFoundError when there is nothing to copy, ConflictError when something is in the way."""
     destination = draft.destination
     if not action.create_dest_path:
-        above = destination.resolve(action.dest).rpartition("/")[0]
+        above = destination.resolve(clean(action.dest)).rpartition("/")[0]
         if destination.entry(above) is None:
             raise NotFoundError(f"can't copy to {action.dest}: there is no directory /{above}")
     options = _options(action, owner)
@@ -89,6 +89,7 @@ def _target(destination: Destination, action: Copy, path: str, node: Node, optio
     owner = options.owner or (0, 0)
     dest = action.dest
     wants_directory = dest.endswith(("/", "/.")) or dest in ("", ".")
+    dest = clean(dest)
     ensured = dest if wants_directory else dest.rpartition("/")[0]
     make_directories(destination, destination.resolve(ensured), perm, owner, options.time)
     target = destination.resolve(dest)
@@ -107,7 +108,7 @@ def _unpacked(draft: Draft, tree: Tree, action: Copy, node: Node, owner: Owner, 
     if not is_archive(tree, node):
         return False
     destination = draft.destination
-    target = destination.resolve(action.dest)
+    target = destination.resolve(clean(action.dest))
     when = None if action.timestamp == -1 else action.timestamp
     make_directories(destination, target, 0o755, owner or (0, 0), when)
     unpack(tree, node, destination, target, owner, stop)
