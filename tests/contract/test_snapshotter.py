@@ -228,6 +228,20 @@ def test_changes_of_metadata_are_changes(snapshotter: Snapshotter, layer: Callab
     assert os.getxattr(directory / "xattr", "user.colour") == b"blue"
 
 
+def test_a_directory_that_hands_on_its_group_does_not_change_what_lies_in_it(snapshotter: Snapshotter) -> None:
+    base = snapshotter.prepare()
+    inner = snapshotter.directory(base) / "setgid/inner"
+    inner.mkdir(parents=True)
+    os.chown(inner.parent, 0, 44)
+    inner.parent.chmod(0o2755)
+    snapshotter.commit(base)
+    active = snapshotter.prepare()
+    with snapshotter.mount([base], active=active) as root:
+        assert (root / "setgid/inner").stat().st_gid == 0
+        (root / "setgid/inner/new").touch()
+    assert (snapshotter.directory(active) / "setgid/inner").stat().st_gid == 0
+
+
 def test_an_active_snapshot_can_be_mounted_again_and_again(
     snapshotter: Snapshotter, layer: Callable[[Files], SnapshotId]
 ) -> None:

@@ -157,8 +157,8 @@ def copy_file(source: bytes, status: os.stat_result, target: bytes) -> None:
 
 def copy_attributes(source: bytes, status: os.stat_result, target: bytes, flavour: Flavour = TRUSTED) -> None:
     """Owner, mode and xattrs, except the overlay's own marks."""
-    if (status.st_uid, status.st_gid) != (0, 0) or os.geteuid() != 0:
-        os.chown(target, status.st_uid, status.st_gid, follow_symlinks=False)
+    # Always: what was made in a setgid directory took that one's group.
+    os.chown(target, status.st_uid, status.st_gid, follow_symlinks=False)
     if not stat.S_ISLNK(status.st_mode):
         os.chmod(target, stat.S_IMODE(status.st_mode))
     for name in list_xattrs(source):
