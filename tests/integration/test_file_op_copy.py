@@ -136,7 +136,7 @@ REFUSED: list[tuple[str, dict[str, object], type[BoatyardError], str]] = [
     ),
     ("a mode that is none", {"src": "a.txt", "dest": "/x", "mode_str": "u+q"}, InvalidError, "invalid mode"),
     ("a name that is too long", {"src": "a.txt", "dest": "/" + "n" * 300}, InvalidError, "too long"),
-    ("a missing required path", {"src": "dir", "dest": "/x", "required_paths": ("no",)}, NotFoundError, "/dir/no"),
+    ("a missing required path", {"src": "dir", "dest": "/x", "required_paths": ("/dir/no",)}, NotFoundError, "/dir/no"),
 ]
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from boatyard.build.patterns import has_wildcard
 from boatyard.build.solver.types import ContentKey
-from boatyard.build.tree.lookup import clean, find, glob, walk
+from boatyard.build.tree.lookup import clean, excludes_file, find, glob, walk
 from boatyard.build.tree.node import Node, Tree
 from boatyard.errors import NotFoundError
 
@@ -77,7 +77,7 @@ def select(tree: Tree, selector: Selector) -> list[tuple[str, Node]]:
                 raise not_found(tree, required)
         elif find(tree, required, follow=selector.follow_links) is None:
             raise not_found(tree, required)
-    return chosen
+    return [(path, node) for path, node in chosen if not excludes_file(selector.exclude_patterns, path, node)]
 
 
 def not_found(tree: Tree, path: str) -> NotFoundError:

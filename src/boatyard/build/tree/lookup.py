@@ -98,6 +98,13 @@ def _matches(tree: Tree, directory: Node, matchers: Sequence[str | re.Pattern[st
             yield from _matches(tree, child, matchers[1:])
 
 
+def excludes_file(exclude: Sequence[str], path: str, node: Node) -> bool:
+    """Whether exclude patterns leave out a file that is itself what is copied: they are matched against its name, as
+    if its directory were copied. `path` is how the source was named; `node` is what it leads to. Directories are never
+    left out, only what they hold."""
+    return bool(exclude) and not node.is_directory and PatternMatcher(exclude).matches(path.rpartition("/")[2])
+
+
 class Selected(NamedTuple):
     """A node that patterns leave in. `path`: from the top of the walk, "" for the top. `implied`: no pattern names this
     directory; it is there for what is below it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from boatyard.build.copying.copy import Copier, CopyOptions
 from boatyard.build.copying.destination import Destination
@@ -21,7 +21,7 @@ from boatyard.build.ops.file.mode import parse_mode
 from boatyard.build.ops.file.unpack import is_archive, unpack
 from boatyard.build.patterns import has_wildcard, parse_glob
 from boatyard.build.tree.checksum import not_found
-from boatyard.build.tree.lookup import clean, find, glob
+from boatyard.build.tree.lookup import clean, excludes_file, find, glob
 from boatyard.build.tree.node import Node, Tree, join
 from boatyard.errors import ConflictError, InvalidError, NotFoundError
 
@@ -31,8 +31,18 @@ Owner = tuple[int, int] | None
 # -- copy ------------------------------------------------------------------------------------------------------------
 
 
-def copy(draft: Draft, tree: Tree, action: Copy, owner: Owner, stop: Stop, reuse: Reuse | None) -> None:
-    """NotFoundError when there is nothing to copy, ConflictError when something is in the way."""
+def copy(
+    draft: Draft,
+    tree: Tree,
+    action: Copy,
+    owner: Owner,
+    stop: Stop,
+    reuse: Reuse | None,
+    renamed: dict[str, str],
+    warn: Callable[[str], None],
+) -> None:
+    """NotFoundError when there is nothing to copy, ConflictError when something is in the way. `renamed` are the files
+    of this op that got the name of the destination: the real path, and the source that is there now."""
     destination = draft.destination
     if not action.create_dest_path:
         above = destination.resolve(clean(action.dest)).rpartition("/")[0]
@@ -45,10 +55,21 @@ def copy(draft: Draft, tree: Tree, action: Copy, owner: Owner, stop: Stop, reuse
         node = find(tree, path, follow=action.follow_symlink)
         if node is None:
             raise not_found(tree, path)
+        if excludes_file(action.exclude_patterns, path, node):
+            continue
         if action.attempt_unpack and _unpacked(draft, tree, action, node, owner, stop):
             continue
         target = _target(destination, action, path, node, options)
+        if not node.is_directory and target == destination.resolve(action.dest):
+            if earlier := renamed.get(target):
+                warn(
+                    f"/{path} takes the place of /{earlier} as {action.dest}: "
+                    f"several files need a directory, {action.dest.rstrip('/')}/"
+                )
+            renamed[target] = path
         copier.add(node, target)
+        if not _is_plain_directory(destination, action.dest):
+            copier.run()  # what was copied may be in the way of what comes next
     copier.run()
     draft.note(copier.planned, copier.noted)
 
@@ -102,6 +123,13 @@ def _target(destination: Destination, action: Copy, path: str, node: Node, optio
     needed = target if contents and entry is None else target.rpartition("/")[0]
     make_directories(destination, needed, perm, owner, options.time)
     return target
+
+
+def _is_plain_directory(destination: Destination, dest: str) -> bool:
+    """Whether a destination is a directory, and no link on the way: nothing that goes into it changes that."""
+    path = clean(dest)
+    entry = destination.entry(path)
+    return entry is not None and entry.is_directory and destination.resolve(path) == path
 
 
 def _unpacked(draft: Draft, tree: Tree, action: Copy, node: Node, owner: Owner, stop: Stop) -> bool:

@@ -114,6 +114,7 @@ class _States:
         self._reuses: dict[int, Reuse | None] = {}
         self._trees: dict[int, Tree] = {}
         self._outputs: dict[int, int] = {}
+        self._renamed: dict[str, str] = {}
         self._kept = _kept(op, len(inputs))
 
     def act(self, number: int, action: FileAction, warn: Callable[[str], None]) -> None:
@@ -132,7 +133,8 @@ class _States:
             case Copy() as copy:
                 tree = self._tree(action.secondary_input)
                 owner = resolve(copy.owner, self._tree, warn)
-                actions.copy(draft, tree, copy, owner, self._stop, self._reuse(draft, action.secondary_input, number))
+                reuse = self._reuse(draft, action.secondary_input, number)
+                actions.copy(draft, tree, copy, owner, self._stop, reuse, self._renamed, warn)
             case MkFile() as file:
                 actions.make_file(draft, file, resolve(file.owner, self._tree, warn))
             case MkDir() as directory:
