@@ -13,10 +13,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from boatyard.build.ahead import DescribeAhead
 from boatyard.build.bridge import JobBridge
 from boatyard.build.exporter.base import BuiltImage, Exporter, ExportRequest
 from boatyard.build.frontend.base import Frontend, FrontendRequest, FrontendResult, PlatformResult
 from boatyard.build.history import History, Recording
+from boatyard.build.lineage import lineage
 from boatyard.build.llb import codec
 from boatyard.build.llb.graph import Edge, Graph, SourceLocation, SourceOp, Vertex
 from boatyard.build.ops.resolve import resolver
@@ -31,6 +33,9 @@ from boatyard.errors import ConflictError, InvalidError, SolveError, SourceExcer
 from boatyard.image.spec import ImageConfig
 from boatyard.progress import Emit, Event, ExplainEvent, VertexEvent, WarningEvent
 from boatyard.runtime.container import ContainerSpec
+
+IMAGES = ("image", "oci", "docker")
+"""Exporters that need the layers of the result."""
 
 FailedStep = Callable[[ContainerSpec, str], Awaitable[None]]
 """Offers a failed step's state to the requester (a shell in it) and returns when it is done with it."""
@@ -99,8 +104,10 @@ class BuildService:
         known = Known()
         self._running[request.ref] = _current_task()
         try:
-            async with self._job(request, requester, tell, known, failed) as (job, context):
+            async with self._job(request, requester, tell, known, failed) as (job, context, ahead):
                 result = await self._frontend(request, requester, job, tell, known)
+                if any(export.type in IMAGES for export in request.exports):
+                    ahead.want(digest for image in result.images for digest in lineage(image.edge))
                 images = await self._solve(result, job)
                 response = await self._export(request, requester, images, result.multi_platform, tell)
                 job.finish()
@@ -155,8 +162,9 @@ class BuildService:
     @asynccontextmanager
     async def _job(
         self, request: BuildRequest, requester: Requester, tell: Emit, known: Known, failed: FailedStep | None
-    ) -> AsyncIterator[tuple[Job, BuildContext]]:
-        """The solver's view of this build, and what its ops are given. Nothing of it runs any more at the end."""
+    ) -> AsyncIterator[tuple[Job, BuildContext, DescribeAhead]]:
+        """The solver's view of this build, what its ops are given, and what is done ahead. Nothing of it runs any more
+        at the end."""
 
         async def solve(edge: Edge) -> object:
             return await job.solve(edge)
@@ -169,16 +177,19 @@ class BuildService:
             proxy=request.proxy,
             failed=failed if request.keep_failed else None,
         )
+        ahead = DescribeAhead(self.worker.layers)
         job = self.solver.job(
             resolver(self.worker, context),
             tell,
             slot_of=lambda vertex: slot(request.scope, vertex.name),
             explain_files=request.explain,
+            made=ahead.made,
         )
         try:
-            yield job, context
+            yield job, context, ahead
         finally:
             await job.close()
+            await ahead.close()
             known.results.update(job.recorded())
 
     async def _frontend(

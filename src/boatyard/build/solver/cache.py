@@ -41,8 +41,8 @@ class Records(Protocol):
         """Keep a record under its keys; a record that one of them led to before is no longer found by it."""
 
     def keep_listings(self, record_id: str, listings: Mapping[int, bytes]) -> None:
-        """Keep the files that a record's step read of each checksummed input (by input number), packed by `explain.pack`.
-        Nothing is kept of a record that is gone."""
+        """Keep the files that a record's step read of each checksummed input (by input number), packed by
+        `explain.pack`. Nothing is kept of a record that is gone."""
 
     def alias(self, key: str, record_id: str) -> None:
         """Let `key` lead to the record too."""

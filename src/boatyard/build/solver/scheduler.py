@@ -114,9 +114,11 @@ class Solver:
         *,
         slot_of: Callable[[Vertex], str] = lambda vertex: vertex.name,
         explain_files: bool = False,
+        made: Callable[[Vertex, Sequence[Result]], None] = lambda vertex, outputs: None,
     ) -> Job:
-        """A build's view. Close it when the build ends, however it ends."""
-        job = Job(self, resolve, emit, slot_of, explain_files)
+        """A build's view. Close it when the build ends, however it ends. `made` is called with what was executed for
+        it."""
+        job = Job(self, resolve, emit, slot_of, explain_files, made)
         self._jobs.add(job)
         return job
 
@@ -182,8 +184,15 @@ class Job:
     """One build. `emit` gets its progress events. Not to be used after `close`."""
 
     def __init__(
-        self, solver: Solver, resolve: OpResolver, emit: Emit, slot_of: Callable[[Vertex], str], explain_files: bool
+        self,
+        solver: Solver,
+        resolve: OpResolver,
+        emit: Emit,
+        slot_of: Callable[[Vertex], str],
+        explain_files: bool,
+        made: Callable[[Vertex, Sequence[Result]], None],
     ) -> None:
+        self._made = made
         self.ended = False
         self._solver = solver
         self._resolve = resolve
@@ -341,6 +350,7 @@ class Job:
     async def _run(self, visit: _Visit, map: CacheMap, found: _Keys, canonical: str) -> Outcome:
         """Execute the op and record it."""
         outputs, seconds, started = await self._perform(visit, map)
+        self._made(visit.vertex, outputs)
         loaded = dict(enumerate(outputs))
         if not found.definition and not found.content:
             return Outcome("", None, loaded)
