@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from boatyard.api.native.offers import Offers
-from boatyard.api.native.requester import DescriptorRequester
 from boatyard.api.native.router import application
 from boatyard.api.native.services import Services
 from boatyard.api.native.stream import Running
 from boatyard.client.aio import AsyncClient
-from boatyard.client.documents.builds import BuildRequest, BuildResult
 from boatyard.client.documents.system import Check, DaemonInfo
 from boatyard.errors import ConflictError
-from boatyard.progress import Emit
-from boatyard.runtime.container import TerminalReceiver
 from boatyard.wire.listener import Server
 from boatyard.wire.seqpacket import PacketListener
-
-Builder = Callable[[BuildRequest, DescriptorRequester, Emit, TerminalReceiver | None], "asyncio.Future[BuildResult]"]
 
 
 class System:
