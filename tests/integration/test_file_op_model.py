@@ -92,6 +92,8 @@ class Options:
             found = resolve(source, match, self.follow_symlink)
             if found not in source:
                 raise RefusedError("not found")
+            if source[found].kind != "d" and self.excluded(os.path.basename(match)):
+                continue
             perm = self.mode if self.mode != -1 else 0o755
             above = self.dest if self.dest.endswith("/") else os.path.dirname(self.dest)
             make_directories(target, resolve(target, above), perm)
@@ -109,7 +111,7 @@ class Options:
         if "*" not in self.src:
             return [os.path.normpath(self.src).strip("/").removeprefix(".")]
         above, name = os.path.split(self.src.strip("/"))
-        directory = resolve(source, above)
+        directory = resolve(source, above, self.follow_symlink)
         if source.get(directory) is None:
             raise RefusedError("not found")
         return [each for each in children(source, directory) if fnmatch.fnmatchcase(os.path.basename(each), name)]

@@ -60,7 +60,7 @@ def decode(data: bytes) -> Note | None:
     """None for a note of another version, or a damaged one."""
     try:
         saved = _decoder.decode(data)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     if saved.version != VERSION:
         return None

@@ -136,7 +136,7 @@ def _load(path: Path) -> dict[str, dict[str, LocalNode]]:
         saved = _decoder.decode(path.read_bytes())
     except FileNotFoundError:
         return {}
-    except (msgspec.DecodeError, OSError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
         log.warning("what was known of a context is unreadable and is gathered again: %s", error)
         return {}
     if saved.version != VERSION:
