@@ -180,6 +180,26 @@ class _Visit:
     inputs: list[_Visit] = field(default_factory=list)
 
 
+def _known_below(top: _Visit) -> list[_Visit]:
+    """The visits below that are in the cache and were not told of, inputs first: progress shows them in the order in
+    which they would have run, and before what makes them needless."""
+    found: list[_Visit] = []
+    seen = {top.vertex.digest}
+    stack = [(top, False)]
+    while stack:
+        visit, expanded = stack.pop()
+        if expanded:
+            if visit is not top and visit.probed and visit.probed.record:
+                found.append(visit)
+            continue
+        stack.append((visit, True))
+        for below in reversed(visit.inputs):
+            if not below.done and below.vertex.digest not in seen:
+                seen.add(below.vertex.digest)
+                stack.append((below, False))
+    return found
+
+
 class Job:
     """One build. `emit` gets its progress events. Not to be used after `close`."""
 
@@ -200,6 +220,7 @@ class Job:
         self._slot_of = slot_of
         self._explain_files = explain_files
         self._visits: dict[str, _Visit] = {}
+        self._recorded: dict[str, tuple[str, ...]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def solve(self, edge: Edge) -> Result:
@@ -221,6 +242,9 @@ class Job:
         used = {visit.outcome.record.id for visit in self._visits.values() if visit.outcome and visit.outcome.record}
         self._solver.records.touch(used, self._solver.clock())
         self._solver.closed(self)
+        self._recorded = self.recorded()
+        # Ops hold what the client lent, and know the job: without this they would live until the collector comes.
+        self._visits.clear()
 
     def finish(self) -> None:
         """Tell of the vertices that never had to be looked at: found in the cache, or skipped."""
@@ -249,8 +273,9 @@ class Job:
         return self._visit(vertex).op
 
     def recorded(self) -> dict[str, tuple[str, ...]]:
-        """Vertex digest -> ids of its outputs in the result store, for every vertex that has a record."""
-        found = {}
+        """Vertex digest -> ids of its outputs in the result store, for every vertex that has a record. After `close`,
+        too."""
+        found = dict(self._recorded)
         for digest, visit in self._visits.items():
             record = (visit.outcome and visit.outcome.record) or (visit.probed and visit.probed.record)
             if record:
@@ -497,8 +522,9 @@ class Job:
     def _hit(self, visit: _Visit, record: Record) -> Outcome:
         visit.probed = Probe(record.key, record)
         now = self._solver.clock()
-        visit.done = True
-        self._tell(visit, started=now, completed=now, cached=True)
+        for each in (*_known_below(visit), visit):
+            each.done = True
+            self._tell(each, started=now, completed=now, cached=True)
         return Outcome(record.key, record, {})
 
     def _failed(self, visit: _Visit, error: object) -> None:

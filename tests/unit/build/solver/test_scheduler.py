@@ -311,3 +311,12 @@ def test_results_equal_those_of_a_naive_solver_whatever_was_lost(roots: Sequence
         assert not world.solver._running
 
     asyncio.run(run())
+
+
+async def test_what_is_cached_is_told_of_in_the_order_in_which_it_would_run(world: World) -> None:
+    base = node("base")
+    left, right = node("left", base), node("right", base)
+    await world.build(node("top", left, right))
+    await world.build(node("other", left, node("new", right)))
+    told = [event.name for event in world.events if isinstance(event, VertexEvent) and event.cached]
+    assert told in (["base", "left", "right"], ["base", "right", "left"])
