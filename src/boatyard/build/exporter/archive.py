@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from boatyard.build.copying.interruption import run_interruptible
 from boatyard.build.exporter import assemble, options
 from boatyard.build.exporter.assemble import AssembledImage
 from boatyard.build.exporter.base import Exported, ExportRequest
@@ -59,9 +60,11 @@ class ArchiveExporter:
             archived = ArchivedImage(named, tuple(str(name) for name in names))
             step.status("writing the archive")
             if target.file_fd is not None:
-                await asyncio.to_thread(self._write, target.file_fd, archived, wanted)
+                file_fd = target.file_fd
+                await run_interruptible(lambda stop: self._write(file_fd, archived, wanted))
             elif target.directory_fd is not None:
-                await asyncio.to_thread(self._write_layout, target.directory_fd, archived)
+                directory_fd = target.directory_fd
+                await run_interruptible(lambda stop: self._write_layout(directory_fd, archived))
             step.status("writing the archive", done=True)
         return Exported(assemble.response([str(name) for name in names], named, config))
 

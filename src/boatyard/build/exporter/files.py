@@ -11,8 +11,10 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+from boatyard.build.copying.interruption import Stop, run_interruptible
 from boatyard.build.exporter.base import BuiltImage, Exported, ExportRequest
 from boatyard.build.exporter.options import flag
 from boatyard.build.requester import OutputTarget
@@ -35,14 +37,15 @@ class TarExporter:
             raise InvalidError(
                 "a tar output needs a file to write to", hint="give it dest=FILE, or dest=- for standard output"
             )
+        file_fd = target.file_fd
         clamp = request.images[0].epoch
         step.status("writing the tar")
         if not request.multi_platform:
             chain = await _chain(request.images[0])
-            await asyncio.to_thread(self._write, chain, target.file_fd, clamp)
+            await run_interruptible(lambda stop: self._write(chain, file_fd, clamp))
         else:
             chains = [(image, await _chain(image)) for image in request.images]
-            await asyncio.to_thread(self._write_split, chains, target.file_fd, clamp)
+            await run_interruptible(lambda stop: self._write_split(chains, file_fd, clamp))
         step.status("writing the tar", done=True)
         return Exported()
 
@@ -80,16 +83,22 @@ class LocalExporter:
                 loop.call_soon_threadsafe(step.status, f"copying files {image.platform}", "", count, 0)
 
             subdirectory = directory_name(image) if split else ""
-            files = await asyncio.to_thread(self._write, chain, target, subdirectory, image.epoch, copied)
+            files = await run_interruptible(partial(self._write, chain, target, subdirectory, image.epoch, copied))
             step.status(f"copying files {image.platform}", current=files, total=files, done=True)
         return Exported()
 
     def _write(
-        self, chain: Chain, target: OutputTarget, subdirectory: str, clamp: int | None, copied: Callable[[int], None]
+        self,
+        chain: Chain,
+        target: OutputTarget,
+        subdirectory: str,
+        clamp: int | None,
+        copied: Callable[[int], None],
+        stop: Stop,
     ) -> int:
         with self._layers.mount(chain) as tree:
             try:
-                return _Copy(target, clamp, copied).run(tree, subdirectory)
+                return _Copy(target, clamp, copied, stop).run(tree, subdirectory)
             except OSError as error:
                 raise StorageError(
                     f"can't write the output: {error}", hint="is the disk full, or the directory gone?"
@@ -99,12 +108,13 @@ class LocalExporter:
 class _Copy:
     """Copies a tree below an open directory. A symlink that is in the way there is replaced, never followed."""
 
-    def __init__(self, target: OutputTarget, clamp: int | None, copied: Callable[[int], None]) -> None:
+    def __init__(self, target: OutputTarget, clamp: int | None, copied: Callable[[int], None], stop: Stop) -> None:
         assert target.directory_fd is not None
         self._fd = target.directory_fd
         self._uid, self._gid = target.uid, target.gid
         self._clamp = clamp
         self._copied = copied
+        self._stop = stop
         self._files = 0
 
     def run(self, tree: Path, subdirectory: str) -> int:
@@ -157,6 +167,7 @@ class _Copy:
                 os.chmod(entry.name, self._mode(status), dir_fd=target)  # after chown, which clears setuid
             self._times(entry.name, status, target)
             self._files += 1
+            self._stop.check()
             if self._files % 500 == 0:
                 self._copied(self._files)
 

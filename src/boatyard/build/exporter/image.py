@@ -55,8 +55,8 @@ class ImageExporter:
 
 
 def keep(layers: LayerStore, document: Document) -> None:
-    """Put a document into the content store. One that is there already is young again, so that no garbage collection takes
-    it before it is named. Blocks."""
+    """Put a document into the content store. One that is there already is young again, so that no garbage collection
+    takes it before it is named. Blocks."""
     documents.write(layers.content, document.data, document.descriptor.media_type)
 
 

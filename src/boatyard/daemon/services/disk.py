@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from boatyard.build.copying.interruption import run_interruptible
 from boatyard.build.ops.cachemount import CacheMounts
 from boatyard.build.ops.cachemount_archive import pack, unpack
 from boatyard.build.prune import Policy, Pruner
@@ -83,12 +84,12 @@ class Disk:
 
     async def export_cache_mount(self, id: str, target_fd: int, compression: str, emit: Emit) -> CacheMountTransferred:
         async with self._cache_mounts.exclusively(id) as directory:
-            files, size = await asyncio.to_thread(pack, directory, target_fd, compression)
+            files, size = await run_interruptible(lambda stop: pack(directory, target_fd, compression))
         return CacheMountTransferred(id=id, files=files, bytes=size)
 
     async def import_cache_mount(self, id: str, archive_fd: int, emit: Emit) -> CacheMountTransferred:
         async with self._cache_mounts.exclusively(id, create=True) as directory:
-            files, size = await asyncio.to_thread(unpack, archive_fd, directory)
+            files, size = await run_interruptible(lambda stop: unpack(archive_fd, directory))
         return CacheMountTransferred(id=id, files=files, bytes=size)
 
     async def delete_cache_mounts(self, request: CacheMountDelete) -> CacheMountsDeleted:

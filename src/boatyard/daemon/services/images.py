@@ -8,10 +8,11 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 
+from boatyard.build.copying.interruption import run_interruptible
 from boatyard.build.solver.step import SharedStep
 from boatyard.client.documents.images import (
     Bootstrapped,
@@ -40,6 +41,9 @@ from boatyard.image.store import Image, ImageStore
 from boatyard.image.timestamp import seconds
 from boatyard.image.transfer import ImageTransfer
 from boatyard.progress import Emit, VertexEvent
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Images:
@@ -191,7 +195,7 @@ class Images:
 
     async def load_images(self, archive_fd: int, emit: Emit) -> ImagesLoaded:
         with _shown(emit, "loading images") as step:
-            loaded = await asyncio.to_thread(self._transfer.load, archive_fd, _told(step))
+            loaded = await _finished(self._transfer.load, archive_fd, _told(step))
         return ImagesLoaded(names=loaded.names, ids=loaded.ids)
 
     async def import_image(self, request: ImageImport, archive_fd: int, emit: Emit) -> ImagesLoaded:
@@ -204,7 +208,7 @@ class Images:
         platform = platforms.parse(request.platform) if request.platform else platforms.host_platform()
         name = references.parse(request.name).with_default_tag() if request.name else None
         with _shown(emit, "importing the root file system"):
-            loaded = await asyncio.to_thread(
+            loaded = await _finished(
                 self._transfer.import_rootfs, archive_fd, name, platform, config, request.message, time.time()
             )
         return ImagesLoaded(names=loaded.names, ids=loaded.ids)
@@ -212,7 +216,7 @@ class Images:
     async def save_images(self, request: ImageSave, target_fd: int, emit: Emit) -> ImagesSaved:
         wanted = [(name, self._store.resolve(name)) for name in request.names]
         with _shown(emit, "saving images") as step:
-            saved = await asyncio.to_thread(
+            saved = await _finished(
                 self._transfer.save,
                 wanted,
                 target_fd,
@@ -252,6 +256,12 @@ class Images:
             names=tuple(name.familiar() for name in names),
             size=sum(self._sizes(found)),
         )
+
+
+async def _finished(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Blocking work on a client's descriptors, which must have ended before they are closed, even when it is
+    cancelled."""
+    return await run_interruptible(lambda stop: work(*args, **kwargs))
 
 
 @contextmanager
