@@ -181,7 +181,7 @@ async def test_a_killed_namespace_is_replaced(executor: OciExecutor, root: Path,
         pytest.skip("needs namespaces of its own")
     running = asyncio.create_task(run_in(executor, root, "sleep", marker))
     await until(lambda: processes(marker))
-    (first,) = (pid for pid in children(os.getpid()) if Path(f"/proc/{pid}/comm").read_text() == "cat\n")
+    (first,) = (pid for pid in children(os.getpid()) if Path(f"/proc/{pid}/comm").read_text() == "sh\n")
     os.kill(first, signal.SIGKILL)
     assert (await running).code == 137
     assert (await run_in(executor, root, "echo", "again")).out == "again\n"

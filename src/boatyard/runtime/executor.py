@@ -86,7 +86,7 @@ class OciExecutor:
         self._placing: asyncio.Task[None] | None = None
         self._launcher: Launcher | None = None
         self._attempts: list[probe.Attempt] = []
-        self._choosing = asyncio.Lock()
+        self._choosing: asyncio.Task[Launcher] | None = None
         self._network: asyncio.Future[NetworkChoice] | None = None
         self._numbers = itertools.count(1)
         self._running: set[RuntimeProcess] = set()
@@ -216,13 +216,13 @@ class OciExecutor:
     async def _ready(self) -> Launcher:
         await self._placed()
         launcher = self._launcher
-        if launcher is None or not _unchanged(launcher):
-            # Not found yet, or the package was upgraded: what worked may not, what didn't may.
-            async with self._choosing:
-                if self._launcher is launcher or self._launcher is None:
-                    return await self._choose()
-                return self._launcher
-        return launcher
+        if launcher is not None and _unchanged(launcher):
+            return launcher
+        # Not found yet, or the package was upgraded: what worked may not, what didn't may. All who wait share one
+        # search, which goes on when one of them is cancelled.
+        if self._choosing is None or self._choosing.done():
+            self._choosing = asyncio.create_task(self._choose())
+        return await asyncio.shield(self._choosing)
 
     async def _attach(self, spec: ContainerSpec, stack: AsyncExitStack) -> Attachment:
         if spec.network is not Network.DEFAULT:
@@ -280,6 +280,7 @@ class OciExecutor:
         process = RuntimeProcess(launched.pid)
         self._running.add(process)
         code = 0
+        interrupted = False
         try:
             if cancelled:
                 raise asyncio.CancelledError
@@ -296,10 +297,12 @@ class OciExecutor:
                 code = await process.wait()
         except BaseException:
             # Also an error of one of the callbacks: the container has nobody any more.
+            interrupted = True
             await _settle(asyncio.ensure_future(process.kill()))
             raise
         finally:
-            if process.killed:
+            if interrupted or process.killed:
+                # runc's first steps may have outlived it, and a container its killed runtime.
                 await _settle(self._spawner.submit(self._spawner.kill_orphans))
             finishing = self._spawner.submit(launcher.finish, launched, code)
             cancelled = await _settle(finishing)
@@ -319,8 +322,9 @@ class OciExecutor:
         if self._closed:
             return
         self._closed = True
-        if self._placing is not None:
-            await asyncio.wait((self._placing,))
+        for task in (self._placing, self._choosing):
+            if task is not None:
+                await asyncio.wait((task,))
         while self._active:
             self._idle.clear()
             for process in list(self._running):

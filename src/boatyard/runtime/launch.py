@@ -203,7 +203,7 @@ class Launcher:
         if abandoned:
             # The runtime was killed before it could clean up, and its container is on its own.
             leftovers.kill_recorded(state)
-            shutil.rmtree(state, ignore_errors=True)
+            leftovers.remove_state(state)
         if launched.cgroup:
             if abandoned or error is not None:
                 cgroups.remove_groups(launched.cgroup)

@@ -6,6 +6,7 @@ scratch file system is mounted.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
@@ -83,6 +84,19 @@ def kill_recorded(state: Path) -> list[int]:
         if pid > 1 and _kill_if_started(pid, status.process_start_time or status.init_process_start):
             killed.append(pid)
     return killed
+
+
+def remove_state(state: Path) -> None:
+    """Remove a runtime's record of one container. runc may have been killed while a view of itself was mounted in
+    there.
+    """
+    for entry in list(state.iterdir()) if state.is_dir() else ():
+        try:
+            kernel.unmount(str(entry))
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOENT):
+                log.debug("%s can't be unmounted: %s", entry, error)
+    shutil.rmtree(state, ignore_errors=True)
 
 
 def _kill_if_started(pid: int, started: int) -> bool:

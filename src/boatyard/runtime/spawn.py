@@ -1,8 +1,8 @@
 """Where containers are started from: a few threads in a place of their own, from which nothing can be left behind.
 
 The threads live in a mount namespace split off the daemon's, and what they start lives in a PID namespace whose first
-process is `cat` reading a pipe that only the daemon holds. When the daemon ends in whatever way, the pipe closes,
-`cat` ends, and the kernel kills every process in the namespace. The scratch file system (bundles, secrets, sockets)
+process waits for the end of a pipe that only the daemon holds. When the daemon ends in whatever way, the pipe closes,
+that process ends, and the kernel kills all others in the namespace. The scratch file system (bundles, secrets, sockets)
 is mounted only there and goes the same way.
 
 Where that can't be (mounts don't propagate, or namespaces are refused) the threads are ordinary ones, the scratch
@@ -37,12 +37,17 @@ MAX_SCRATCH_PATH = 70
 ORPHAN_PATIENCE = 2.0
 EXITED_UNREAPED = os.WEXITED | os.WNOHANG | os.WNOWAIT
 
-# The first process: mounts /proc as its namespace sees it (the threads' runtime looks its children up there), says
-# so, and waits. Ignored signals stay ignored after exec: the kernel then reaps orphans by itself.
 DAEMON_PROC = "proc"
 """In the scratch file system: /proc as the daemon sees it."""
 
-INIT_SCRIPT = "trap '' CHLD; mount -t proc -o nosuid,nodev,noexec proc /proc && echo ready && exec cat >/dev/null"
+# The first process of the PID namespace: mounts /proc as the namespace sees it (the runtimes look their children up
+# there), says so, and reaps orphans (a shell's `wait` takes whatever child ends) until the pipe it was given closes.
+INIT_SCRIPT = """mount -t proc -o nosuid,nodev,noexec proc /proc || exit 1
+exec 3<&0
+cat <&3 >/dev/null &
+echo ready
+exec >/dev/null
+wait"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +58,10 @@ class _Place:
     """Descriptor of the PID namespace."""
     init: int
     """Process ID of its first process, a child of the daemon."""
+    reader: int
+    """Its child, which reads the pipe."""
     alive: int
-    """Write end of the pipe it reads."""
+    """Write end of the pipe."""
 
 
 class Spawner:
@@ -132,7 +139,7 @@ class Spawner:
             mounts = os.open("mnt", os.O_RDONLY | os.O_CLOEXEC, dir_fd=own)
             processes = os.open("pid_for_children", os.O_RDONLY | os.O_CLOEXEC, dir_fd=own)
             opened.remove(alive)
-            return _Place(mounts, processes, init, alive)
+            return _Place(mounts, processes, init, process.children(init, str(daemon_proc))[0], alive)
         except OSError as error:
             return error
         finally:
@@ -158,7 +165,10 @@ class Spawner:
             return
         proc = str(self.scratch / DAEMON_PROC)
         deadline = time.monotonic() + ORPHAN_PATIENCE
-        while (orphans := process.children(self._place.init, proc)) and time.monotonic() < deadline:
+        while time.monotonic() < deadline:
+            orphans = [pid for pid in process.children(self._place.init, proc) if pid != self._place.reader]
+            if not orphans:
+                return
             for orphan in orphans:
                 try:
                     os.kill(orphan, signal.SIGKILL)
