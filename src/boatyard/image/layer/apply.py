@@ -1,9 +1,7 @@
 """Apply a layer (an uncompressed tar stream) to the directory of a snapshot, in overlay form.
 
-Every path is walked from the directory's own descriptor, name by name, without following symbolic links: those are
-resolved here, beneath the directory, as a chroot would. So no entry reaches anything outside, whatever it says. What
-the stream leaves open (a parent directory it doesn't list, a hard link to a file of a lower layer) is looked up in the
-layers below.
+No entry reaches anything outside, whatever it says: see `beneath`. What the stream leaves open (a parent directory it
+doesn't list, a hard link to a file of a lower layer) is looked up in the layers below.
 
 Knows tar entries, whiteouts, ownership and xattrs. Knows nothing of compression, digests or chains. Specification: OCI
 image-spec, layer.md.
@@ -12,32 +10,38 @@ image-spec, layer.md.
 from __future__ import annotations
 
 import errno
+import logging
 import os
-import shutil
 import stat
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from boatyard.errors import BoatyardError, LayerError
 from boatyard.image.layer import tarstream
+from boatyard.image.layer.beneath import Directory, Lowers, Tree, join, shown
 from boatyard.image.layer.tarstream import Entry, Source, TarReader
 from boatyard.image.snapshot.disk import storage_error
-from boatyard.image.snapshot.merging import Name, copy_attributes, link_file, lookup
-from boatyard.image.snapshot.whiteout import Flavour, is_whiteout, make_opaque, mark_whiteouts, native_flavour
+from boatyard.image.snapshot.merging import copy_attributes, link_file
+from boatyard.image.snapshot.whiteout import (
+    OVERLAY_XATTRS,
+    USER,
+    Flavour,
+    is_whiteout,
+    mark_whiteouts,
+    native_flavour,
+)
+
+log = logging.getLogger(__name__)
 
 WHITEOUT = b".wh."
 OPAQUE = b".wh..wh..opq"
 _AUFS = b".wh..wh."
 
+_OVERLAY = tuple(os.fsencode(prefix) for prefix in OVERLAY_XATTRS)
 _PIECE = 64 << 10
 _ZEROS = bytes(_PIECE)
 _SPARSE_FROM = 256 << 10
-_MAX_OPEN = 256
-_MAX_LINKS = 40
-_MAX_PATH = 4000
-_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE)
 
@@ -57,11 +61,6 @@ class Applied(NamedTuple):
     entries: int
     bytes: int
     """Of the files' content, holes included."""
-
-
-Lowers = Sequence[Path] | Callable[[], Sequence[Path]]
-"""The directories of the layers below, lowest first. A function is called only when they are needed, and may then wait
-for them."""
 
 
 def apply(
@@ -96,23 +95,6 @@ def apply(
     return Applied(target.entries, target.bytes)
 
 
-class _Parent:
-    """An open directory; the descriptor lives as long as the object, because caches and callers share it.
-
-    `canonical` is its path from the root, without links, "" for the root. `exact`: what is made in here takes group or
-    permissions from the directory (setgid, a default ACL), so both must be set."""
-
-    __slots__ = ("canonical", "descriptor", "exact")
-
-    def __init__(self, descriptor: int, canonical: bytes) -> None:
-        self.descriptor = descriptor
-        self.canonical = canonical
-        self.exact = _is_exact(descriptor)
-
-    def __del__(self) -> None:
-        os.close(self.descriptor)
-
-
 class _Target:
     def __init__(
         self,
@@ -124,8 +106,7 @@ class _Target:
         flavour: Flavour,
         limits: Limits,
     ) -> None:
-        self._root_path = os.fsencode(directory)
-        self._lowers = lowers
+        self._tree = Tree(directory, lowers, flavour, owner)
         self._whiteouts = whiteouts
         self._devices = devices
         self._owner = owner
@@ -135,19 +116,9 @@ class _Target:
         self._umask = _current_umask()
         self.entries = 0
         self.bytes = 0
-        self._parents: dict[bytes, _Parent] = {}
-        self._times: dict[bytes, int] = {}
-        self._covered: set[bytes] = set()
-        """Directories that hide what the layers below have in their place."""
-        self._below: dict[bytes, tuple[bytes, ...]] = {}
-        self._marked: set[bytes] = set()
         self._last_name: bytes | None = None
-        self._last: _Parent | None = None
-        try:
-            descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError as error:
-            raise storage_error(error, f"can't unpack to {directory}") from error
-        self._root = _Parent(descriptor, b"")
+        self._last = self._tree.root
+        self._last_marked: Directory | None = None
         self._add = {
             tarstream.REGULAR: self._add_file,
             tarstream.HARD_LINK: self._add_hard_link,
@@ -171,14 +142,14 @@ class _Target:
             entry = entry._replace(uid=self._owner[0], gid=self._owner[1])
         if not path:
             if entry.kind == tarstream.DIRECTORY:
-                self._set_directory(entry, b"", b"")
+                self._set_directory(entry, b"")
                 return
             raise LayerError(f"{_what(entry)} would replace the root directory")
         directory, _, base = path.rpartition(b"/")
-        if self._last_name == directory and self._last is not None:
+        if self._last_name == directory:
             parent = self._last
         else:
-            parent = self._last = self._resolve(directory, entry.mtime_ns)
+            parent = self._last = self._tree.resolve(directory, entry.mtime_ns)
             self._last_name = directory
         if self._whiteouts and base.startswith(WHITEOUT):
             self._add_whiteout(entry, parent, base)
@@ -188,18 +159,26 @@ class _Target:
             self._add[entry.kind](entry, parent, base, reader)
 
     def finish(self) -> None:
-        if b"" not in self._times and (lowers := self._layers_below(b"")):
-            copy_attributes(lowers[0], os.lstat(lowers[0]), self._root_path, self._flavour)
-        for canonical, time in self._times.items():
-            path = self._root_path + b"/" + canonical if canonical else self._root_path
-            os.utime(path, ns=(time, time), follow_symlinks=False)
+        if b"" not in self._tree.times and (lowers := self._tree.layers_below(b"")):
+            copy_attributes(lowers[0], os.lstat(lowers[0]), self._tree.path, self._flavour)
+        for canonical, time in self._tree.times.items():
+            os.utime(self._tree.path_of(canonical), ns=(time, time), follow_symlinks=False)
 
-    def _add_file(self, entry: Entry, parent: _Parent, base: bytes, reader: TarReader) -> None:
+    def _replace(self, parent: Directory, base: bytes) -> None:
+        """Make room for an entry that comes again. The last one wins."""
+        self._tree.remove(parent, base)
+        self._last_name = None
+
+    def _forget(self) -> None:
+        self._tree.forget()
+        self._last_name = None
+
+    def _add_file(self, entry: Entry, parent: Directory, base: bytes, reader: TarReader) -> None:
         mode = entry.mode
         try:
             descriptor = os.open(base, _CREATE, mode & 0o777, dir_fd=parent.descriptor)
         except FileExistsError:
-            self._remove(parent, base)
+            self._replace(parent, base)
             descriptor = os.open(base, _CREATE, mode & 0o777, dir_fd=parent.descriptor)
         try:
             data = reader.small_content()
@@ -219,105 +198,110 @@ class _Target:
         finally:
             os.close(descriptor)
 
-    def _add_directory(self, entry: Entry, parent: _Parent, base: bytes) -> None:
-        canonical = _join(parent.canonical, base)
+    def _add_directory(self, entry: Entry, parent: Directory, base: bytes) -> None:
+        canonical = join(parent.canonical, base)
         try:
             os.mkdir(base, entry.mode & 0o777, dir_fd=parent.descriptor)
         except FileExistsError:
             status = os.stat(base, dir_fd=parent.descriptor, follow_symlinks=False)
             if not stat.S_ISDIR(status.st_mode):
-                self._remove(parent, base)
+                self._replace(parent, base)
                 os.mkdir(base, entry.mode & 0o777, dir_fd=parent.descriptor)
                 if self._whiteouts:
-                    self._cover(canonical)
-        self._set_directory(entry, canonical, b"/" + canonical)
+                    self._tree.cover(canonical)
+        self._set_directory(entry, canonical)
 
-    def _set_directory(self, entry: Entry, canonical: bytes, suffix: bytes) -> None:
-        path = self._root_path + suffix
+    def _set_directory(self, entry: Entry, canonical: bytes) -> None:
+        path = self._tree.path_of(canonical)
         os.chown(path, entry.uid, entry.gid, follow_symlinks=False)
         os.chmod(path, entry.mode)
         if entry.xattrs:
             self._set_xattrs(entry, path)
-            self._forget_parents()  # a default ACL changes how files are made in it
+            self._forget()  # a default ACL changes how files are made in it
         elif entry.mode & stat.S_ISGID:
-            self._forget_parents()
-        self._times[canonical] = entry.mtime_ns
+            self._forget()
+        self._tree.times[canonical] = entry.mtime_ns
 
-    def _add_symlink(self, entry: Entry, parent: _Parent, base: bytes, reader: TarReader) -> None:
+    def _add_symlink(self, entry: Entry, parent: Directory, base: bytes, reader: TarReader) -> None:
         if not entry.link:
             raise LayerError(f"{_what(entry)} is a symbolic link to nothing")
         try:
             os.symlink(entry.link, base, dir_fd=parent.descriptor)
         except FileExistsError:
-            self._remove(parent, base)
+            self._replace(parent, base)
             os.symlink(entry.link, base, dir_fd=parent.descriptor)
         if parent.exact or (entry.uid, entry.gid) != self._self_owner:
             os.chown(base, entry.uid, entry.gid, dir_fd=parent.descriptor, follow_symlinks=False)
         self._finish_node(entry, parent, base)
 
-    def _add_hard_link(self, entry: Entry, parent: _Parent, base: bytes, reader: TarReader) -> None:
+    def _add_hard_link(self, entry: Entry, parent: Directory, base: bytes, reader: TarReader) -> None:
         directory, _, target_base = _clean(entry.link).rpartition(b"/")
         if not target_base:
             raise LayerError(f"{_what(entry)} is a hard link to the root directory")
-        target = self._resolve(directory, entry.mtime_ns)
+        target = self._tree.resolve(directory, entry.mtime_ns)
         self._find_link_target(entry, target, target_base)
         if (target.canonical, target_base) == (parent.canonical, base):
             return
         try:
             self._link(target, target_base, parent, base)
         except FileExistsError:
-            canonical = _join(parent.canonical, base)
+            canonical = join(parent.canonical, base)
             if target.canonical == canonical or target.canonical.startswith(canonical + b"/"):
                 raise LayerError(f"{_what(entry)} would replace a directory that its target is in") from None
-            self._remove(parent, base)
+            self._replace(parent, base)
             self._link(target, target_base, parent, base)
 
-    def _link(self, target: _Parent, target_base: bytes, parent: _Parent, base: bytes) -> None:
+    def _link(self, target: Directory, target_base: bytes, parent: Directory, base: bytes) -> None:
         os.link(target_base, base, src_dir_fd=target.descriptor, dst_dir_fd=parent.descriptor, follow_symlinks=False)
 
-    def _find_link_target(self, entry: Entry, target: _Parent, base: bytes) -> None:
+    def _find_link_target(self, entry: Entry, target: Directory, base: bytes) -> None:
         """Have the target in this layer; a file of a lower layer becomes one of this, as the kernel would copy it
         up."""
         try:
             status = os.stat(base, dir_fd=target.descriptor, follow_symlinks=False)
         except FileNotFoundError:
-            below = self._lookup_below(target.canonical, base)
+            below = self._tree.lookup_below(target.canonical, base)
             if below is None or stat.S_ISDIR(below.status.st_mode):
-                raise LayerError(f"{_what(entry)} is a hard link to {_shown(entry.link)}, which isn't there") from None
-            link_file(below.layers[0], below.status, self._root_path + b"/" + _join(target.canonical, base))
+                raise LayerError(f"{_what(entry)} is a hard link to {shown(entry.link)}, which isn't there") from None
+            link_file(below.layers[0], below.status, self._tree.path_of(join(target.canonical, base)))
             return
         if stat.S_ISDIR(status.st_mode) or is_whiteout(status):
-            raise LayerError(f"{_what(entry)} is a hard link to {_shown(entry.link)}, which is no file")
+            raise LayerError(f"{_what(entry)} is a hard link to {shown(entry.link)}, which is no file")
 
-    def _add_device(self, entry: Entry, parent: _Parent, base: bytes, reader: TarReader) -> None:
+    def _add_device(self, entry: Entry, parent: Directory, base: bytes, reader: TarReader) -> None:
         if not self._devices:
             raise LayerError(f"{_what(entry)} is a device node, which isn't allowed here")
         if entry.kind == tarstream.CHAR and entry.major == entry.minor == 0:
             raise LayerError(f"{_what(entry)} is a character device 0/0, which marks a removed file on disk")
         kind = stat.S_IFCHR if entry.kind == tarstream.CHAR else stat.S_IFBLK
-        self._make_node(entry, parent, base, kind, os.makedev(entry.major, entry.minor))
+        try:
+            self._make_node(entry, parent, base, kind, os.makedev(entry.major, entry.minor))
+        except PermissionError:
+            if self._flavour is not USER:
+                raise
+            log.warning("%s is left out: a user namespace can't make device nodes", _what(entry))
 
-    def _add_fifo(self, entry: Entry, parent: _Parent, base: bytes, reader: TarReader) -> None:
+    def _add_fifo(self, entry: Entry, parent: Directory, base: bytes, reader: TarReader) -> None:
         self._make_node(entry, parent, base, stat.S_IFIFO, 0)
 
-    def _make_node(self, entry: Entry, parent: _Parent, base: bytes, kind: int, device: int) -> None:
+    def _make_node(self, entry: Entry, parent: Directory, base: bytes, kind: int, device: int) -> None:
         try:
             os.mknod(base, kind | 0o600, device, dir_fd=parent.descriptor)
         except FileExistsError:
-            self._remove(parent, base)
+            self._replace(parent, base)
             os.mknod(base, kind | 0o600, device, dir_fd=parent.descriptor)
         os.chown(base, entry.uid, entry.gid, dir_fd=parent.descriptor, follow_symlinks=False)
         os.chmod(base, entry.mode, dir_fd=parent.descriptor)
         self._finish_node(entry, parent, base)
 
-    def _finish_node(self, entry: Entry, parent: _Parent, base: bytes) -> None:
+    def _finish_node(self, entry: Entry, parent: Directory, base: bytes) -> None:
         if entry.xattrs:
             self._set_xattrs(entry, b"/proc/self/fd/%d/%b" % (parent.descriptor, base))
         os.utime(base, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=parent.descriptor, follow_symlinks=False)
 
     def _set_xattrs(self, entry: Entry, path: bytes | int) -> None:
         for name, value in entry.xattrs.items():
-            if name.startswith((b"trusted.overlay.", b"user.overlay.")):
+            if name.startswith(_OVERLAY):
                 continue  # the overlay's own marks would take effect here; a layer has whiteout entries for that
             try:
                 if isinstance(path, int):
@@ -325,14 +309,16 @@ class _Target:
                 else:
                     os.setxattr(path, name, value, follow_symlinks=False)
             except OSError as error:
-                if error.errno != errno.EOPNOTSUPP:  # a file system without this namespace loses the attribute
+                if error.errno not in (errno.EOPNOTSUPP, errno.EPERM):
                     raise
+                # The file system doesn't have this namespace, or a user namespace may not write to it.
+                log.warning("%s loses the extended attribute %s: %s", _what(entry), shown(name), error.strerror)
 
     # Whiteouts
 
-    def _add_whiteout(self, entry: Entry, parent: _Parent, base: bytes) -> None:
+    def _add_whiteout(self, entry: Entry, parent: Directory, base: bytes) -> None:
         if base == OPAQUE:
-            self._cover(parent.canonical)
+            self._tree.cover(parent.canonical)
             return
         if base.startswith(_AUFS):  # bookkeeping of a file system that some images still carry
             return
@@ -344,166 +330,11 @@ class _Target:
         except FileExistsError:
             # A whiteout speaks of the layers below, not of what this layer adds under the name.
             if stat.S_ISDIR(os.stat(name, dir_fd=parent.descriptor, follow_symlinks=False).st_mode):
-                self._cover(_join(parent.canonical, name))
+                self._tree.cover(join(parent.canonical, name))
             return
-        if parent.canonical not in self._marked:
-            self._marked.add(parent.canonical)
+        if parent is not self._last_marked:
+            self._last_marked = parent
             mark_whiteouts(b"/proc/self/fd/%d" % parent.descriptor, self._flavour)
-
-    def _cover(self, canonical: bytes) -> None:
-        self._covered.add(canonical)
-        self._below.clear()
-        if canonical:
-            make_opaque(self._root_path + b"/" + canonical, self._flavour)
-        else:
-            make_opaque(self._root_path, self._flavour)
-
-    def _remove(self, parent: _Parent, base: bytes) -> None:
-        """Make room for an entry that comes again. The last one wins."""
-        status = os.stat(base, dir_fd=parent.descriptor, follow_symlinks=False)
-        canonical = _join(parent.canonical, base)
-        if stat.S_ISDIR(status.st_mode):
-            self._forget_parents()
-            shutil.rmtree(base, dir_fd=parent.descriptor)
-            self._times = {
-                path: time
-                for path, time in self._times.items()
-                if path != canonical and not path.startswith(canonical + b"/")
-            }
-            self._covered = {
-                path for path in self._covered if path != canonical and not path.startswith(canonical + b"/")
-            }
-            self._below.clear()
-            self._marked.clear()
-        else:
-            if stat.S_ISLNK(status.st_mode):
-                self._forget_parents()
-            os.unlink(base, dir_fd=parent.descriptor)
-
-    # Paths
-
-    def _resolve(self, path: bytes, mtime_ns: int) -> _Parent:
-        """Open a directory of this layer by its cleaned path; make it, and what leads to it, if it isn't there."""
-        if not path:
-            return self._root
-        known = self._parents.get(path)
-        if known is not None:
-            return known
-        names = path.split(b"/")
-        # Start at the deepest directory that is open already.
-        start = len(names) - 1
-        here = self._root
-        while start > 0:
-            known = self._parents.get(b"/".join(names[:start]))
-            if known is not None:
-                here = known
-                break
-            start -= 1
-        pending = names[start:][::-1]
-        links = 0
-        while pending:
-            name = pending.pop()
-            if name == b"..":
-                here = self._resolve(here.canonical.rpartition(b"/")[0], mtime_ns)
-                continue
-            step = self._enter(here, name, mtime_ns)
-            if isinstance(step, _Parent):
-                here = step
-                continue
-            links += 1
-            if links > _MAX_LINKS:
-                raise LayerError(f"{_shown(path)} goes through too many symbolic links")
-            if step.startswith(b"/"):
-                here = self._root
-            pending += [part for part in step.split(b"/") if part not in (b"", b".")][::-1]
-        self._parents[path] = here
-        return here
-
-    def _enter(self, here: _Parent, name: bytes, mtime_ns: int) -> _Parent | bytes:
-        """A directory in an open one; or where it points to, if it is a symbolic link."""
-        canonical = _join(here.canonical, name)
-        known = self._parents.get(canonical)
-        if known is not None and known.canonical == canonical:
-            return known
-        if len(canonical) > _MAX_PATH:
-            raise LayerError(f"{_shown(canonical)} is too long a path")
-        try:
-            descriptor = os.open(name, _DIRECTORY, dir_fd=here.descriptor)
-        except FileNotFoundError:
-            below = self._lookup_below(here.canonical, name)
-            if below is not None and stat.S_ISLNK(below.status.st_mode):
-                return os.readlink(below.layers[0])
-            descriptor = self._make_parent(here, name, below, mtime_ns)
-        except NotADirectoryError:
-            status = os.stat(name, dir_fd=here.descriptor, follow_symlinks=False)
-            if stat.S_ISLNK(status.st_mode):
-                return os.readlink(name, dir_fd=here.descriptor)
-            if not is_whiteout(status):
-                raise LayerError(f"{_shown(canonical)} is no directory, but entries are to go into it") from None
-            os.unlink(name, dir_fd=here.descriptor)
-            descriptor = self._make_parent(here, name, None, mtime_ns)
-            self._cover(canonical)
-        if len(self._parents) >= _MAX_OPEN:
-            self._forget_parents()
-        parent = _Parent(descriptor, canonical)
-        self._parents[canonical] = parent
-        return parent
-
-    def _make_parent(self, here: _Parent, name: bytes, below: Name | None, mtime_ns: int) -> int:
-        """A directory that no entry describes: as it is in the layers below, else root's."""
-        canonical = _join(here.canonical, name)
-        if below is not None and not stat.S_ISDIR(below.status.st_mode):
-            raise LayerError(f"{_shown(canonical)} is no directory in the layers below, but entries are to go into it")
-        os.mkdir(name, 0o755, dir_fd=here.descriptor)
-        path = self._root_path + b"/" + canonical
-        if below is not None:
-            copy_attributes(below.layers[0], below.status, path, self._flavour)
-            mtime_ns = below.status.st_mtime_ns
-        else:
-            os.chown(path, *(self._owner or (0, 0)))
-            os.chmod(path, 0o755)
-        self._times.setdefault(canonical, mtime_ns)
-        return os.open(name, _DIRECTORY, dir_fd=here.descriptor)
-
-    def _lookup_below(self, canonical: bytes, name: bytes) -> Name | None:
-        layers = self._layers_below(canonical)
-        return lookup(layers, name, self._flavour) if layers else None
-
-    def _layers_below(self, canonical: bytes) -> tuple[bytes, ...]:
-        """The directories of lower layers that show through a directory of this one, the highest first."""
-        known = self._below.get(canonical)
-        if known is not None:
-            return known
-        names = canonical.split(b"/") if canonical else []
-        layers: tuple[bytes, ...] = ()
-        if b"" not in self._covered and self._lowers:
-            lowers = self._lowers() if callable(self._lowers) else self._lowers
-            layers = tuple(os.fsencode(lower) for lower in reversed(lowers))
-        path = b""
-        for name in names:
-            path = _join(path, name)
-            if not layers or path in self._covered:
-                layers = ()
-                break
-            found = lookup(layers, name, self._flavour)
-            layers = found.layers if found is not None and stat.S_ISDIR(found.status.st_mode) else ()
-        self._below[canonical] = layers
-        return layers
-
-    def _forget_parents(self) -> None:
-        """Too many are open, or one of them may have gone."""
-        self._parents.clear()
-        self._last_name = self._last = None
-
-
-def _is_exact(descriptor: int) -> bool:
-    if os.fstat(descriptor).st_mode & stat.S_ISGID:
-        return True
-    try:
-        os.getxattr(b"/proc/self/fd/%d" % descriptor, "system.posix_acl_default")
-    except OSError:
-        return False
-    return True
 
 
 def _write_large(descriptor: int, entry: Entry, reader: TarReader) -> None:
@@ -538,14 +369,10 @@ def _write_at(descriptor: int, view: memoryview, offset: int) -> None:
 def _clean(name: bytes) -> bytes:
     """The path from the root of the layer. An absolute one starts at the same root."""
     if b".." in name and b".." in name.split(b"/"):
-        raise LayerError(f"the layer has a path that leads outside: {_shown(name)}")
+        raise LayerError(f"the layer has a path that leads outside: {shown(name)}")
     if name[:1] in (b"", b".", b"/") or name[-1:] in (b".", b"/") or b"//" in name or b"/./" in name:
         return b"/".join(part for part in name.split(b"/") if part not in (b"", b"."))
     return name
-
-
-def _join(canonical: bytes, name: bytes) -> bytes:
-    return canonical + b"/" + name if canonical else name
 
 
 def _current_umask() -> int:
@@ -565,8 +392,4 @@ def _translated(error: OSError, entry: Entry | None) -> BoatyardError:
 
 
 def _what(entry: Entry | None) -> str:
-    return f"layer entry {_shown(entry.name)}" if entry is not None else "the layer"
-
-
-def _shown(name: bytes) -> str:
-    return repr(name[:200].decode(errors="backslashreplace"))
+    return f"layer entry {shown(entry.name)}" if entry is not None else "the layer"

@@ -21,13 +21,16 @@ from boatyard.image.layer import tarstream
 from boatyard.image.layer.apply import OPAQUE, WHITEOUT
 from boatyard.image.layer.tarheader import END, header
 from boatyard.image.snapshot.disk import storage_error
-from boatyard.image.snapshot.whiteout import Flavour, native_flavour
+from boatyard.image.snapshot.merging import list_xattrs
+from boatyard.image.snapshot.whiteout import OVERLAY_XATTRS, Flavour, native_flavour
 
 CHUNK = 1 << 20
 """All that is written comes in pieces of this size, but for the last."""
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _ZEROS = memoryview(bytes(CHUNK))
+_OF_THE_HOST = frozenset(("security.selinux", "security.ima", "security.evm"))
+"""Labels and signatures that belong to the machine on which the file lies."""
 _NONE: Mapping[bytes, bytes] = {}
 
 
@@ -56,7 +59,6 @@ class _Packer:
         self._root = root
         self._out = out
         self._max_mtime = max_mtime
-        self._overlay = flavour.prefix
         self._opaque = flavour.opaque
         self._buffer = memoryview(bytearray(CHUNK))
         self._used = 0
@@ -139,7 +141,7 @@ class _Packer:
         except PermissionError:  # only the owner may do without the access time
             descriptor = os.open(path, _READ)
         try:
-            names = os.listxattr(descriptor)
+            names = list_xattrs(descriptor)
             xattrs = self._xattrs(descriptor, names)[0] if names else _NONE
             self._head(name, tarstream.REGULAR, status, size=size, xattrs=xattrs)
             if size:
@@ -218,14 +220,14 @@ class _Packer:
         """(those that belong to the file, whether it is an opaque directory)."""
         follow = isinstance(path, int)
         if names is None:
-            names = os.listxattr(path, follow_symlinks=follow)
+            names = list_xattrs(path)
         if not names:
             return _NONE, False
         opaque = self._opaque in names and os.getxattr(path, self._opaque, follow_symlinks=follow) == b"y"
         return {
             os.fsencode(name): os.getxattr(path, name, follow_symlinks=follow)
             for name in names
-            if not name.startswith(self._overlay)
+            if name not in _OF_THE_HOST and not name.startswith(OVERLAY_XATTRS)
         }, opaque
 
     def _put(self, data: bytes) -> None:

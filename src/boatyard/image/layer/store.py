@@ -411,7 +411,7 @@ class LayerStore:
         expected = row.diff_id if max_mtime is None else None
         with self.content.ingest(f"layer {row.id} {uuid.uuid4().hex}") as writer:
             digester = Digester(digests.algorithm(expected) if expected else "sha256")
-            compressor = Compressor(writer, compression)
+            compressor = Compressor(writer, compression.kind, compression.effective_level)
             # Uncompressed, the blob's digest is the diff ID: the writer computes it anyway.
             plain = compression.kind == "tar" and digester.algorithm == "sha256"
             try:

@@ -9,16 +9,14 @@ Knows nothing of directories, layers or whiteouts. Specification: POSIX.1-2017 `
 
 from __future__ import annotations
 
-import base64
-import binascii
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import BinaryIO, NamedTuple, Protocol, cast
-from urllib.parse import unquote_to_bytes
 
 from boatyard.errors import LayerError
+from boatyard.image.layer import pax
 
 REGULAR, HARD_LINK, SYMLINK, CHAR, BLOCK, DIRECTORY, FIFO = b"0", b"1", b"2", b"3", b"4", b"5", b"6"
 
@@ -31,7 +29,6 @@ _BUFFER = 1 << 20
 _ZEROS = bytes(_BLOCK)
 _HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s64x8s8s155s12s")
 _MAX_ID = (1 << 32) - 2
-_MAX_SIZE = (1 << 63) - 1
 _WITHOUT_DATA = frozenset((HARD_LINK, SYMLINK, CHAR, BLOCK, DIRECTORY, FIFO))
 
 
@@ -144,7 +141,7 @@ class TarReader:
                 )
             kind = fields[7]
             size = self._number(fields[4], "size")
-            if size < 0 or size > _MAX_SIZE:
+            if size < 0 or size > pax.MAX_SIZE:
                 raise LayerError(f"a tar entry has an impossible size ({size})")
             if kind in b"xgXLK":
                 if extended is None and kind != b"g":
@@ -157,15 +154,15 @@ class TarReader:
 
     def _read_extension(self, kind: bytes, data: bytes, extended: _Extended | None) -> None:
         if extended is None:
-            self._globals.update(_pax_records(data))
+            self._globals.update(pax.records(data))
         elif kind == b"L":
             extended.name = data.partition(b"\0")[0]
         elif kind == b"K":
             extended.link = data.partition(b"\0")[0]
         elif kind == b"g":
-            self._globals.update(_pax_records(data))
+            self._globals.update(pax.records(data))
         else:
-            records = _pax_records(data)
+            records = pax.records(data)
             extended.records.update(records)
             extended.pieces += [
                 record for record in records if record[0] in (b"GNU.sparse.offset", b"GNU.sparse.numbytes")
@@ -187,7 +184,7 @@ class TarReader:
         major = minor = 0
         if kind in b"34":
             major, minor = number(fields[10], "device"), number(fields[11], "device")
-        xattrs = _NO_XATTRS
+        xattrs = pax.NO_XATTRS
         stored = size
         sparse: tuple[tuple[int, int], ...] | None = None
         if kind == b"S":
@@ -198,18 +195,18 @@ class TarReader:
             name = records.get(b"path") or extended.name or name
             link = records.get(b"linkpath") or extended.link or link
             if value := records.get(b"size"):
-                size = stored = _decimal(value, "size")
+                size = stored = pax.decimal(value, "size")
             if value := records.get(b"uid"):
-                uid = _decimal(value, "uid")
+                uid = pax.decimal(value, "uid")
             if value := records.get(b"gid"):
-                gid = _decimal(value, "gid")
+                gid = pax.decimal(value, "gid")
             if value := records.get(b"mtime"):
-                mtime_ns = _nanoseconds(value)
+                mtime_ns = pax.nanoseconds(value)
             if value := records.get(b"SCHILY.devmajor"):
-                major = _decimal(value, "device")
+                major = pax.decimal(value, "device")
             if value := records.get(b"SCHILY.devminor"):
-                minor = _decimal(value, "device")
-            xattrs = _xattrs(records)
+                minor = pax.decimal(value, "device")
+            xattrs = pax.xattrs(records)
             if b"GNU.sparse.major" in records or b"GNU.sparse.size" in records:
                 name = records.get(b"GNU.sparse.name") or name
                 size, stored, sparse = self._pax_sparse(records, extended.pieces, stored)
@@ -381,11 +378,11 @@ class TarReader:
             version = records[b"GNU.sparse.major"], records.get(b"GNU.sparse.minor", b"0")
             if version != (b"1", b"0"):
                 raise LayerError(f"a sparse file in the tar stream is of an unknown version {version}")
-            size = _decimal(records.get(b"GNU.sparse.realsize", b""), "size")
+            size = pax.decimal(records.get(b"GNU.sparse.realsize", b""), "size")
             values, used = self._sparse_lines(stored)
             stored -= used
         else:
-            size = _decimal(records[b"GNU.sparse.size"], "size")
+            size = pax.decimal(records[b"GNU.sparse.size"], "size")
             if b"GNU.sparse.map" in records:
                 texts = records[b"GNU.sparse.map"].split(b",") if records[b"GNU.sparse.map"] else []
             else:
@@ -393,7 +390,7 @@ class TarReader:
                 expected = (b"GNU.sparse.offset", b"GNU.sparse.numbytes")
                 if any(key != expected[index % 2] for index, (key, _) in enumerate(pieces)):
                     raise LayerError("a sparse file in the tar stream has a map out of order")
-            values = [_decimal(text, "sparse map") for text in texts]
+            values = [pax.decimal(text, "sparse map") for text in texts]
         if len(values) % 2 or len(values) > 2 * MAX_SPARSE_PIECES:
             raise LayerError("a sparse file in the tar stream has an impossible map")
         found = list(zip(values[::2], values[1::2], strict=True))
@@ -413,13 +410,10 @@ class TarReader:
             used += _BLOCK
             lines += complete
             if wanted == 1 and lines:
-                wanted = 1 + 2 * _decimal(lines[0], "sparse map")
+                wanted = 1 + 2 * pax.decimal(lines[0], "sparse map")
                 if wanted > 2 * MAX_SPARSE_PIECES:
                     raise LayerError("a sparse file in the tar stream has too many pieces")
-        return [_decimal(line, "sparse map") for line in lines[1:wanted]], used
-
-
-_NO_XATTRS: Mapping[bytes, bytes] = {}
+        return [pax.decimal(line, "sparse map") for line in lines[1:wanted]], used
 
 
 def _checked_pieces(found: list[tuple[int, int]], size: int, stored: int) -> tuple[tuple[int, int], ...]:
@@ -428,62 +422,9 @@ def _checked_pieces(found: list[tuple[int, int]], size: int, stored: int) -> tup
         if length < 0 or offset < end or offset + length > size:
             raise LayerError("a sparse file in the tar stream has pieces that overlap or lie outside of it")
         end = offset + length
-    if sum(length for _, length in found) != stored or size > _MAX_SIZE:
+    if sum(length for _, length in found) != stored or size > pax.MAX_SIZE:
         raise LayerError("a sparse file in the tar stream has a map that doesn't fit its data")
     return tuple(piece for piece in found if piece[1])
-
-
-def _pax_records(data: bytes) -> list[tuple[bytes, bytes]]:
-    """`LENGTH KEY=VALUE` lines, where LENGTH counts the whole line."""
-    found: list[tuple[bytes, bytes]] = []
-    position = 0
-    end = len(data)
-    while position < end:
-        if data[position] == 0:  # some writers pad
-            break
-        space = data.find(b" ", position, position + 12)
-        digits = data[position:space] if space > 0 else b""
-        if not digits.isdigit():
-            raise LayerError("a PAX header in the tar stream is malformed")
-        stop = position + int(digits)
-        key, equals, value = data[space + 1 : stop - 1].partition(b"=")
-        if stop > end or stop <= space + 1 or not equals or not key or data[stop - 1] != 10:
-            raise LayerError("a PAX header in the tar stream is malformed")
-        found.append((key, value))
-        position = stop
-    return found
-
-
-def _decimal(text: bytes, what: str) -> int:
-    if not text.isdigit() or len(text) > 20:
-        raise LayerError(f"a PAX header has an unreadable {what}: {text[:40]!r}")
-    value = int(text)
-    if value > _MAX_SIZE:
-        raise LayerError(f"a PAX header has an impossible {what}: {value}")
-    return value
-
-
-def _nanoseconds(text: bytes) -> int:
-    negative = text.startswith(b"-")
-    seconds, _, fraction = text.removeprefix(b"-").partition(b".")
-    if not (seconds or b"0").isdigit() or not (fraction or b"0").isdigit() or len(seconds) > 20:
-        raise LayerError(f"a PAX header has an unreadable mtime: {text[:40]!r}")
-    value = int(seconds or b"0") * 1_000_000_000 + int(fraction[:9].ljust(9, b"0"))
-    return -value if negative else value
-
-
-def _xattrs(records: Mapping[bytes, bytes]) -> Mapping[bytes, bytes]:
-    found: dict[bytes, bytes] = {}
-    for key, value in records.items():
-        if key.startswith(b"LIBARCHIVE.xattr."):
-            try:
-                found[unquote_to_bytes(key[17:])] = base64.b64decode(value + b"=" * (-len(value) % 4), validate=True)
-            except binascii.Error as error:
-                raise LayerError(f"a PAX header has an unreadable xattr {_shown(key[17:])}") from error
-    for key, value in records.items():
-        if key.startswith(b"SCHILY.xattr."):
-            found[key[13:]] = value
-    return found or _NO_XATTRS
 
 
 def _shown(name: bytes) -> str:

@@ -131,6 +131,7 @@ class Area:
             try:
                 os.rename(home, target)
             except FileNotFoundError:
+                self._active.discard(snapshot)
                 return
             except OSError as error:
                 raise storage_error(error, f"can't remove snapshot {snapshot}") from error

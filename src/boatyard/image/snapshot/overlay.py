@@ -195,7 +195,9 @@ def _make_work(work: bytes) -> None:
 
 
 def _remove_work(work: bytes) -> None:
+    """What a volatile mount leaves is known; anything else takes the slow way."""
     try:
+        os.unlink(work + b"/work/incompat/volatile/dirty")
         for name in (b"/work/incompat/volatile", b"/work/incompat", b"/work", b""):
             os.rmdir(work + name)
     except OSError:

@@ -14,6 +14,7 @@ import errno
 import os
 import stat
 from dataclasses import dataclass
+from functools import cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +27,15 @@ class Flavour:
 
 
 TRUSTED = Flavour("trusted.overlay.", "trusted.overlay.opaque", "trusted.overlay.origin")
+OVERLAY_XATTRS = ("trusted.overlay.", "user.overlay.")
+"""What starts so means something to the kernel, here or in a user namespace, and is no part of a layer."""
 USER = Flavour("user.overlay.", "user.overlay.opaque", "user.overlay.origin")
 
 
+@cache
 def native_flavour() -> Flavour:
-    """`trusted.*` needs CAP_SYS_ADMIN in the first user namespace."""
+    """`trusted.*` needs CAP_SYS_ADMIN in the first user namespace. Asked once: a process that changes its namespace
+    does so first."""
     try:
         with open("/proc/self/uid_map", encoding="ascii") as file:
             first = file.read().split() == ["0", "0", "4294967295"]

@@ -18,7 +18,6 @@ from boatyard.errors import InvalidError, LayerError, UnsupportedError
 from boatyard.image import spec
 from boatyard.image.layer.compression import (
     Compression,
-    Compressor,
     detect,
     kind_of,
     open_compressed,
@@ -44,10 +43,9 @@ ALL = [
 
 def compress(data: bytes, compression: Compression, threads: int | None = None, piece: int = 300_000) -> bytes:
     out = io.BytesIO()
-    compressor = Compressor(out, compression, threads=threads)
-    for start in range(0, len(data), piece):
-        compressor.write(data[start : start + piece])
-    compressor.close()
+    with open_compressed(out, compression, threads=threads) as compressor:
+        for start in range(0, len(data), piece):
+            compressor.write(data[start : start + piece])
     return out.getvalue()
 
 
@@ -187,7 +185,7 @@ def test_what_is_given_up_stays_unfinished(data: bytes) -> None:
         open_decompressed(io.BytesIO(out.getvalue() or b"\x1f\x8b\x08")).read()
 
 
-@pytest.mark.parametrize(("kind", "level"), [("lz4", None), ("gzip", 10), ("zstd", 0), ("zstd", 23), ("gzip", -2)])
+@pytest.mark.parametrize(("kind", "level"), [("lz4", None), ("gzip", 10), ("zstd", -1), ("zstd", 23), ("gzip", -2)])
 def test_unknown_kinds_and_levels_are_refused(kind: str, level: int | None) -> None:
     with pytest.raises(InvalidError):
         Compression(kind, level)
@@ -195,6 +193,7 @@ def test_unknown_kinds_and_levels_are_refused(kind: str, level: int | None) -> N
 
 def test_equal_settings_have_equal_keys() -> None:
     assert Compression("gzip").key == Compression("gzip", 2).key != Compression("gzip", 1).key
+    assert Compression("zstd").key == Compression("zstd", 0).key == "zstd:3"
     for compression in ALL:
         assert Compression.of_key(compression.key).key == compression.key
 
