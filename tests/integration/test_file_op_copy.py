@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from boatyard.build.llb.graph import Chown, Copy, FileAction, FileOp, MkDir, User
-from boatyard.errors import BoatyardError, ConflictError, InvalidError, NotFoundError
+from boatyard.build.llb.graph import Chown, Copy, FileAction, FileOp, MkDir, Rm, User
+from boatyard.errors import BoatyardError, ConflictError, InvalidError, NotFoundError, StorageError
 from fixtures.filework import Dir, File, Link, Spec, Workshop, dockerfile_copy, grow
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("private_mounts")]
@@ -357,3 +360,80 @@ class TestChains:
     async def test_a_definition_that_makes_no_sense_is_refused(self, workshop: Workshop, op: FileOp) -> None:
         with pytest.raises(InvalidError):
             await workshop.run(op, workshop.layers(BASE))
+
+
+class TestManyFiles:
+    async def test_many_files_go_over_what_is_in_a_directory(self, workshop: Workshop) -> None:
+        base = workshop.layers({f"d/f{i}": "low" for i in range(60)}, {f"d/f{i}": "high" for i in range(30)})
+        (base,) = await workshop.run(
+            FileOp((FileAction(0, Rm("/d/f40"), output=-1), FileAction(1, Rm("/d/f5"), output=0))), base
+        )
+        grow(workshop.context, {f"new/f{i}": "new" for i in range(0, 100, 2)})
+        result = await workshop.copy(await workshop.local(), base, src="new", dest="/d")
+        shown = await workshop.shown(result)
+        assert "d/f5" not in shown
+        assert {shown[f"d/f{i}"] for i in range(0, 100, 2)} == {"new"}
+        assert (shown["d/f7"], shown["d/f31"]) == ("high", "low")
+
+    async def test_one_op_can_copy_over_what_it_removed_and_made(self, workshop: Workshop) -> None:
+        base = workshop.layers({f"d/f{i}": "old" for i in range(40)})
+        grow(workshop.context, {f"new/f{i}": "new" for i in range(40)})
+        op = FileOp(
+            (
+                FileAction(0, Rm("/d/f*", allow_wildcard=True)),
+                FileAction(2, MkDir("/d/f39")),
+                FileAction(3, Rm("/d/f39")),
+                FileAction(4, Copy("new", "/d", dir_copy_contents=True), 1, 0),
+            )
+        )
+        (result,) = await workshop.run(op, base, await workshop.local())
+        assert await workshop.shown(result) == {"d/": "", **{f"d/f{i}": "new" for i in sorted(range(40), key=str)}}
+
+    @pytest.mark.parametrize("existing", [True, False])
+    async def test_a_file_and_a_directory_of_one_name_are_refused_or_replaced(
+        self, workshop: Workshop, existing: bool
+    ) -> None:
+        grow(workshop.context, {"s/1/x/f": "f", "s/2/x": "file", "s/3/x/g": "g"})
+        base = workshop.layers({"t/other": "o"} if existing else {})
+        with pytest.raises(ConflictError, match="/t/x"):
+            await workshop.copy(await workshop.local(), base, src="s/*", dest="/t")
+        result = await workshop.copy(await workshop.local(), base, src="s/*", dest="/t", always_replace_existing=True)
+        shown = await workshop.shown(result)
+        assert [path for path in shown if path.startswith("t/x")] == ["t/x/", "t/x/g"]
+
+
+class TestEnding:
+    async def test_a_cancelled_copy_leaves_nothing(self, workshop: Workshop) -> None:
+        grow(workshop.context, {f"m/{i}": "m" for i in range(5000)})
+        active = workshop.root / "snapshots/.active"
+        copying = asyncio.ensure_future(workshop.copy(await workshop.local(), src="m", dest="/m"))
+        await asyncio.to_thread(until, lambda: copying.done() or any(active.rglob("m/*")))
+        assert not copying.done()
+        copying.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await copying
+        assert os.listdir(active) == []
+        assert workshop.snapshotter.walk() == ()
+
+    @pytest.fixture
+    def small_disk(self, tmp_path: Path) -> Iterator[Path]:
+        small = tmp_path / "small"
+        small.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", small], check=True)
+        yield small
+        subprocess.run(["umount", "-l", small], check=True)
+
+    async def test_a_full_disk_is_a_clear_error_and_leaves_nothing(self, workshop: Workshop, small_disk: Path) -> None:
+        full = Workshop(small_disk)
+        full.context = workshop.context
+        grow(workshop.context, {f"big{i}": b"x" * 300_000 for i in range(10)})
+        with pytest.raises(StorageError, match="big") as caught:
+            await full.copy(await full.local(), src="/", dest="/")
+        assert caught.value.hint
+        assert os.listdir(small_disk / "snapshots/.active") == []
+        assert await full.shown(await full.copy(await full.local(), src="a.txt", dest="/")) == {"a.txt": "a"}
+
+
+def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        pass

@@ -16,7 +16,7 @@ from boatyard.build.copying import copy as copying
 from boatyard.build.result import Selector
 from boatyard.build.source.local import LocalTree
 from boatyard.build.tree import scan
-from boatyard.errors import ConflictError, InvalidError, NotFoundError, UnsupportedError
+from boatyard.errors import ConflictError, DeniedError, InvalidError, NotFoundError, UnsupportedError
 from fixtures.filework import Dir, File, Link, Workshop, dockerfile_copy, grow
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("private_mounts")]
@@ -588,3 +588,30 @@ async def test_a_tree_to_mount_is_copied_once(workshop: Workshop) -> None:
         assert (path / "d/f").read_text() == "f"
     assert await tree.chain() == await tree.chain()
     assert len(workshop.snapshotter.walk()) == 1
+
+
+class TestUnreadable:
+    @pytest.fixture
+    def nobody(self, workshop: Workshop) -> Iterator[None]:
+        """This process as a user who may not read everything."""
+        grow(workshop.context, {"open": "o", "closed": File("c", mode=0o600), "shut/f": "f", "shut": Dir(0o700)})
+        for directory in (workshop.root, *workshop.root.parents):
+            if directory != Path("/"):
+                directory.chmod(directory.stat().st_mode | 0o011)
+        (workshop.root / "memory").mkdir()
+        (workshop.root / "memory").chmod(0o777)
+        os.seteuid(65534)
+        yield
+        os.seteuid(0)
+
+    async def test_it_matters_only_when_it_is_needed(self, workshop: Workshop, nobody: None) -> None:
+        tree = await workshop.local()
+        assert (await tree.content_key([Selector("/open")])).digest
+        for path in ("closed", "shut", "shut/f"):
+            with pytest.raises(DeniedError, match=r"/closed|/shut") as caught:
+                await tree.content_key([Selector(path)])
+            assert caught.value.hint
+
+    async def test_what_is_excluded_is_not_needed(self, workshop: Workshop, nobody: None) -> None:
+        tree = await workshop.local(excludepatterns='["closed","shut"]')
+        assert (await tree.content_key([Selector("/")])).digest

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
 from collections.abc import Callable
 
-from boatyard.build.tree.node import DIGEST_ALGORITHM
+from boatyard.build.tree.node import DIGEST
 
 SMALL = 256 << 10
 """Files up to here are read in one go."""
@@ -26,8 +25,8 @@ def copy_small(source: int, target: int, size: int, *, digest: bool) -> bytes:
     data = os.read(source, size + 1)
     _write(target, data)
     if len(data) == size:  # one byte more was asked for: this is the end
-        return hashlib.new(DIGEST_ALGORITHM, data).digest() if digest else b""
-    hasher = hashlib.new(DIGEST_ALGORITHM, data)
+        return DIGEST(data).digest() if digest else b""
+    hasher = DIGEST(data)
     while data := os.read(source, CHUNK):
         _write(target, data)
         hasher.update(data)
@@ -36,7 +35,7 @@ def copy_small(source: int, target: int, size: int, *, digest: bool) -> bytes:
 
 def copy_hashing(source: int, target: int, check: Callable[[], None]) -> bytes:
     """Copy up to the end, and the digest. `check` is called between pieces, and may raise."""
-    hasher = hashlib.new(DIGEST_ALGORITHM)
+    hasher = DIGEST()
     while data := os.read(source, CHUNK):
         check()
         _write(target, data)

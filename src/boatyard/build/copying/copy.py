@@ -31,6 +31,7 @@ from boatyard.image.snapshot.disk import storage_error
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _SLICE = 256
 """Files of one directory that a thread takes at a time."""
+_ONE_BY_ONE = 16
 _NOT_LINKED = (errno.EMLINK, errno.EXDEV, errno.EPERM, errno.ENOENT, errno.ENOTDIR)
 
 _Inode = tuple[int, int, bytes]
@@ -91,6 +92,8 @@ class Copier:
         self._current: dict[str, _Job] = {}
         self._fresh: set[str] = set()
         """Directories that this copier made: only what it planned itself can be in the way there."""
+        self._asked: dict[str, int] = {}
+        self._taken: dict[str, frozenset[str]] = {}
         self._first: dict[_Inode, str] = {}
         """Where a file with several names was made first."""
         self._links: list[tuple[str, str]] = []
@@ -143,7 +146,7 @@ class Copier:
 
     def _add_file(self, node: Node, place: str) -> None:
         above, _, name = place.rpartition("/")
-        if place in self.planned or above not in self._fresh:
+        if place in self.planned or place in self._fresh or (above not in self._fresh and self._may_exist(above, name)):
             self._make_room(place)
         self.planned.add(place)
         if node.nlink > 1 and node.is_regular:
@@ -158,6 +161,17 @@ class Copier:
             self._jobs.append(job)
         job.nodes.append(node)
         job.names.append(name)
+
+    def _may_exist(self, above: str, name: str) -> bool:
+        """Whether there might be something under a name, in a directory that was there before. A few are looked up one
+        by one later; for more it pays to know all names in the directory, since a chain may be long."""
+        asked = self._asked[above] = self._asked.get(above, 0) + 1
+        if asked <= _ONE_BY_ONE:
+            return True
+        taken = self._taken.get(above)
+        if taken is None:
+            taken = self._taken[above] = self._destination.taken(above)
+        return name in taken
 
     def _make_room(self, place: str) -> None:
         if place in self.planned:

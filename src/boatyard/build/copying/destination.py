@@ -258,6 +258,11 @@ class Destination:
     def _path(self, path: str) -> bytes:
         return self._root + b"/" + os.fsencode(path) if path else self._root
 
+    def taken(self, path: str) -> frozenset[str]:
+        """The names in a directory that exists, and those that only a whiteout has; it is then in the snapshot
+        itself."""
+        return frozenset((*self.names(path), *os.listdir(os.fsdecode(self.own(path).source))))
+
     def names(self, path: str) -> list[str]:
         """The names in a directory, sorted."""
         entry = self.entry(path)

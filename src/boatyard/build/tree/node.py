@@ -6,6 +6,7 @@ kept as surrogate escapes.
 
 from __future__ import annotations
 
+import hashlib
 import stat
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -13,7 +14,8 @@ from typing import Protocol, Self
 
 import msgspec
 
-DIGEST_ALGORITHM = "sha256"
+DIGEST = hashlib.sha256
+"""Of files' bytes."""
 NO_XATTRS: Mapping[str, bytes] = {}
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from boatyard.build.tree.node import DIGEST_ALGORITHM
+from boatyard.build.tree.node import DIGEST
 
 T = TypeVar("T")
 
@@ -23,10 +22,10 @@ def digest_of(descriptor: int, size: int) -> bytes:
     if size < CHUNK:
         data = os.read(descriptor, size + 1)
         if len(data) == size:  # one byte more was asked for: this is the end
-            return hashlib.new(DIGEST_ALGORITHM, data).digest()
-        hasher = hashlib.new(DIGEST_ALGORITHM, data)
+            return DIGEST(data).digest()
+        hasher = DIGEST(data)
     else:
-        hasher = hashlib.new(DIGEST_ALGORITHM)
+        hasher = DIGEST()
     while data := os.read(descriptor, CHUNK):
         hasher.update(data)
     return hasher.digest()
