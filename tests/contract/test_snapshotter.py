@@ -333,6 +333,22 @@ def test_no_mount_is_left_when_the_user_of_a_tree_fails(
     snapshotter.remove(base)
 
 
+def test_a_tree_that_somebody_still_looks_into_goes_all_the_same(
+    snapshotter: Snapshotter, layer: Callable[[Files], SnapshotId]
+) -> None:
+    base = layer({"a": "1"})
+    active = snapshotter.prepare()
+    with snapshotter.mount([base], active=active) as root:
+        (root / "b").write_text("2")
+        held = (root / "b").open()
+    assert not mounting.mount_points_below(root.parent)
+    with snapshotter.mount([base], active=active) as root:
+        assert (root / "b").read_text() == "2"
+    held.close()
+    snapshotter.commit(active)
+    assert tree(snapshotter.directory(active)) == {"b": "2"}
+
+
 def test_a_chain_of_300_layers_is_one_tree(snapshotter: Snapshotter, layer: Callable[[Files], SnapshotId]) -> None:
     chain = [layer({f"own/{number}": "", "shared": str(number)}) for number in range(297)]
     chain.append(layer({"own/17": None, "own/100": None, "own/296": None}))

@@ -7,10 +7,13 @@ import os
 import stat
 import struct
 import tarfile
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from boatyard.errors import LayerError, StorageError
 from boatyard.image.layer.apply import Applied, Limits, apply
@@ -468,3 +471,49 @@ def test_what_the_standard_library_packs_is_unpacked_the_same(target: Path, tmp_
     assert applied == Applied(entries=5, bytes=100_000)
     assert (target / "d/h").samefile(target / "d/f")
     assert (target / "d/l").read_bytes() == (source / "d/f").read_bytes()
+
+
+# Noise
+
+parts = st.sampled_from([b"a", b"b", b"..", b".", b"", b".wh.a", b".wh..wh..opq", b".wh.", b"out"])
+names = st.lists(parts, min_size=1, max_size=4).map(b"/".join)
+links = st.one_of(
+    names, st.sampled_from([b"../outside", b"../outside.d", b"OUTSIDE", b"OUTSIDE.d", b"a/../../outside.d"])
+)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.tuples(names, st.sampled_from([REG, REG, LINK, LINK, SYM, SYM, DIR, FIFO, CHR]), links, st.booleans()),
+        max_size=12,
+    )
+)
+def test_whatever_a_layer_says_it_stays_inside(area: Path, entries: list[tuple[bytes, bytes, bytes, bool]]) -> None:
+    inside = area / "layer"
+    inside.mkdir()
+    before = [(path.lstat().st_ctime_ns, path.lstat().st_nlink) for path in (area / "outside", area / "outside.d")]
+    data = b""
+    for name, kind, link, whole in entries:
+        link = link.replace(b"OUTSIDE", bytes(area) + b"/outside")
+        name = link if whole and kind != DIR else name
+        data += header(name or b".", kind, 0o777, 5, 5, 0, 7, link if kind in (LINK, SYM) else b"", 1, 3)
+    try:
+        apply(io.BytesIO(data + END), inside)
+    except LayerError:
+        pass
+    finally:
+        remove_tree(str(inside))
+    assert before == [
+        (path.lstat().st_ctime_ns, path.lstat().st_nlink) for path in (area / "outside", area / "outside.d")
+    ]
+    assert sorted(os.listdir(area)) == ["outside", "outside.d"]
+
+
+@pytest.fixture
+def area() -> Iterator[Path]:
+    area = Path(tempfile.mkdtemp(prefix="boat-apply-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
+    (area / "outside").write_text("untouched")
+    (area / "outside.d").mkdir()
+    yield area
+    remove_tree(str(area))

@@ -134,6 +134,12 @@ def test_a_layer_becomes_a_blob_when_asked(compression: Compression, yard: Yard)
     assert yard.store.get(layer).blobs == (descriptor,)
 
 
+def test_the_layers_of_a_chain_become_blobs_together(yard: Yard) -> None:
+    chain = (yard.step({"a": "1"}), yard.blob({"b": "1"}), yard.step({"c": "1"}))
+    assert yard.store.blobs(chain, ZSTD) == tuple(yard.store.blob(layer, ZSTD) for layer in chain)
+    assert yard.store.blobs((), ZSTD) == ()
+
+
 def test_a_blob_is_unpacked_when_its_files_are_needed(yard: Yard) -> None:
     base = yard.blob({"a": "1", "b": "1"})
     top = yard.blob({".wh.a": "", "b": "2"}, base=(base,), compression=ZSTD)

@@ -229,8 +229,8 @@ class LayerStore:
 
     def _in_parallel(self, work: Callable[[LayerId], _Made], layers: Sequence[LayerId]) -> list[_Made]:
         """In order, so that a layer never waits for one that hasn't been started: those below it come first."""
-        if len(layers) == 1:
-            return [work(layers[0])]
+        if len(layers) < 2:
+            return [work(layer) for layer in layers]
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="layers") as pool:
             futures = [pool.submit(work, layer) for layer in layers]
             try:
@@ -379,6 +379,10 @@ class LayerStore:
             if wanted and self._stored_blob((descriptor,)) is not None:
                 return descriptor
         return self._once.do(("blob", layer, compression.key), lambda: self._make_blob(layer, compression))
+
+    def blobs(self, chain: Chain, compression: Compression, *, force: bool = False) -> tuple[Descriptor, ...]:
+        """`blob` of each layer, several at a time."""
+        return tuple(self._in_parallel(lambda layer: self.blob(layer, compression, force=force), chain))
 
     def _make_blob(self, layer: LayerId, compression: Compression) -> Descriptor:
         row = self._rows.get(layer)

@@ -8,6 +8,9 @@ in many chains. That is what makes merges and `COPY --link` free (docs/adr/0002)
 Life cycle: `prepare` gives an active snapshot that its owner may write to, through `directory` or through a writable
 mount of a chain with it on top; `commit` makes it immutable and shareable; `remove` deletes it. Active snapshots don't
 survive a restart of the daemon. All methods block.
+
+A file that is hard-linked into an active snapshot shares its inode with others, and a writable mount writes to the
+files of the active snapshot in place. So a snapshot with such files is committed as it is, and never mounted writable.
 """
 
 from __future__ import annotations
