@@ -82,6 +82,11 @@ class Yard:
             return {str(path.relative_to(root)): path.read_text() for path in root.rglob("*") if path.is_file()}
 
 
+def yard_bytes(yard: Yard, layer: LayerId) -> bytes:
+    with yard.store.open_tar(layer) as stream:
+        return stream.read()
+
+
 def tar_of(files: dict[str, str]) -> bytes:
     entries = [
         header(name.encode(), b"0", 0o644, 0, 0, len(content), 5)
@@ -186,6 +191,10 @@ def test_a_layer_that_was_made_here_is_known_again_when_it_comes_back(yard: Yard
     virtual = Descriptor(media_type=OCI_LAYER, digest=diff_ids[0], size=1)
     assert yard.store.add_blob((), diff_ids[0], virtual) == base
     assert all(blob.digest != diff_ids[0] for blob in yard.store.get(base).blobs)
+    _, foreign = yard.put(yard_bytes(yard, base), Compression("gzip", 9))
+    assert yard.store.add_blob((), diff_ids[0], foreign) == base
+    assert yard.store.get(base).origin is None
+    assert yard.store.blob(base, GZIP) == blobs[0]
 
 
 def test_a_layer_keeps_the_blob_it_came_with_unless_forced(yard: Yard) -> None:

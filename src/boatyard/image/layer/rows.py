@@ -58,8 +58,9 @@ class Layer:
 
     @property
     def origin(self) -> Descriptor | None:
-        """The blob it came with, if it wasn't made here."""
-        return self.blobs[0] if self.keys and self.keys[0].startswith(ORIGIN) else None
+        """The blob it came with, if it wasn't made here. (What was made here may come back from an archive; how it was
+        packed there must not change how it is packed from now on.)"""
+        return self.blobs[0] if not self.made_here and self.keys and self.keys[0].startswith(ORIGIN) else None
 
 
 class LayerRows:

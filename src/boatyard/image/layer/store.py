@@ -373,7 +373,7 @@ class LayerStore:
         row = self._rows.get(layer)
         for key, descriptor in zip(row.keys, row.blobs, strict=True):
             wanted = key == compression.key
-            if key.startswith(ORIGIN):
+            if key.startswith(ORIGIN) and not row.made_here:
                 same_kind = kind_of(descriptor.media_type) == compression.kind
                 wanted = not force or (same_kind and (compression.level is None or compression.kind == "tar"))
             if wanted and self._stored_blob((descriptor,)) is not None:
