@@ -287,7 +287,7 @@ async def test_a_container_over_its_memory_limit_is_killed(run: Run) -> None:
 
 async def test_no_cgroup_of_the_container_is_left(executor: OciExecutor, root: Path) -> None:
     def groups() -> list[Path]:
-        return sorted(Path("/sys/fs/cgroup").glob("**/boatyard-*/boatyard-*"))
+        return sorted(Path("/sys/fs/cgroup").glob(f"**/boatyard-{executor.instance}-*/run-*"))
 
     during: list[Path] = []
     control = await executor.run(

@@ -50,11 +50,11 @@ async def until(condition: Callable[[], object], seconds: float = 5) -> None:
 
 def scratch_entries(scratch: Path) -> list[str]:
     """What belongs to runs in the scratch file system."""
-    return [path.name for path in scratch.glob("boatyard-*")] + [path.name for path in (scratch / "state").glob("*")]
+    return [path.name for path in scratch.glob("run-*")] + [path.name for path in (scratch / "state").glob("*")]
 
 
 def groups(executor: OciExecutor) -> list[Path]:
-    return list(Path("/sys/fs/cgroup").glob(f"*/boatyard-{executor.instance}"))
+    return list(Path("/sys/fs/cgroup").glob(f"**/boatyard-{executor.instance}-*"))
 
 
 def bridges() -> list[str]:
@@ -351,11 +351,13 @@ async def test_a_bridge_of_an_instance_that_never_comes_back_is_removed_by_anoth
 ) -> None:
     process = daemon(network="auto")
     await until(lambda: len(processes(marker)) == 3, 20)
-    (name,) = (name for name in bridges() if f" {process.pid} " in Path(f"/sys/class/net/{name}/ifalias").read_text())
+    label = f"-{process.pid:x}-"
+    (name,) = (name for name in bridges() if label in Path(f"/sys/class/net/{name}/ifalias").read_text())
     process.kill()
     process.wait()
     with tempfile.TemporaryDirectory(prefix="boat-state-") as other:
         executor = OciExecutor(Path(other), RuntimeConfig(network=Mode.AUTO))
         await executor.network()
         assert name not in bridges()
+        assert not list(Path("/sys/fs/cgroup").glob(f"**/boatyard-{name.removeprefix('boat')}-*"))
         await executor.close()

@@ -120,7 +120,7 @@ async def test_a_secret_is_in_memory_only(executor: OciExecutor, root: Path, sta
             for line in (scratch / f"proc/{os.getpid()}/task/{_thread()}/mountinfo").read_text().splitlines()
             if line.split(" ")[4] == str(scratch)
         ]
-        return kinds, any(SECRET in path.read_bytes() for path in scratch.glob("boatyard-*/file*"))
+        return kinds, any(SECRET in path.read_bytes() for path in scratch.glob("run-*/file*"))
 
     def _thread() -> int:
         import threading

@@ -23,7 +23,7 @@ from pathlib import Path
 import msgspec
 
 from boatyard.errors import StorageError, UnavailableError, UnsupportedError
-from boatyard.runtime import hosts, kernel
+from boatyard.runtime import hosts, kernel, owner
 from boatyard.runtime.network import Sandbox
 
 log = logging.getLogger(__name__)
@@ -47,6 +47,7 @@ CANDIDATES = tuple(
 )
 LINKS = Path("/sys/class/net")
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
+LABEL = "boatyard"
 IDLE = 3
 """Namespaces kept ready."""
 COMMAND_TIMEOUT = 20
@@ -85,7 +86,7 @@ class BridgePool:
             self._mtu = _uplink_mtu()
             _ip(
                 f"link add name {self.bridge} mtu {self._mtu} type bridge",
-                f'link set dev {self.bridge} alias "{owner()}"',
+                f'link set dev {self.bridge} alias "{LABEL} {owner.current()}"',
                 f"address add {gateway}/{self._network.prefixlen} dev {self.bridge}",
                 f"link set dev {self.bridge} up",
             )
@@ -248,33 +249,18 @@ class BridgePool:
             _quiet(lambda: _run(["nft", "-f", "-"], f"table ip {self.table}\ndelete table ip {self.table}\n"))
 
 
-def owner() -> str:
-    """This process, told apart from any other that ever had its number: what a bridge is labelled with."""
-    return f"boatyard {os.stat('/proc/self/ns/pid').st_ino} {os.getpid()} {_started(os.getpid())}"
-
-
 def abandoned(links: Path = LINKS) -> list[str]:
-    """Instances whose bridge stands though the process that labelled it is gone. Those of other PID namespaces can't
-    be judged.
-    """
-    namespace = str(os.stat("/proc/self/ns/pid").st_ino)
+    """Instances whose bridge stands though the process that labelled it is gone."""
     found = []
     for path in links.glob("boat????????"):
         try:
-            words = (path / "ifalias").read_text().split()
+            word, _, label = (path / "ifalias").read_text().strip().partition(" ")
         except OSError:
             continue
-        if words[:2] == ["boatyard", namespace] and len(words) == 4 and _started(int(words[2])) != int(words[3]):
+        maker = owner.parse(label)
+        if word == LABEL and maker is not None and maker.is_gone():
             found.append(path.name.removeprefix("boat"))
     return found
-
-
-def _started(pid: int) -> int:
-    """When a process started, in clock ticks since boot (field 22 of /proc/PID/stat), or -1."""
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
-    except OSError:
-        return -1
 
 
 def missing_tools() -> str:

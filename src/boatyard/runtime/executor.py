@@ -80,7 +80,7 @@ class OciExecutor:
         self._config = config
         self._environ = environ
         self.instance = hashlib.sha256(os.fsencode(state_dir.absolute())).hexdigest()[:8]
-        self._group = f"boatyard-{self.instance}"
+        self._group = leftovers.group_name(self.instance)
         self._device_group: cgroups.DeviceGroup | None = None
         self._spawner = Spawner(state_dir.absolute(), threads=config.threads, prepare_thread=self._join_device_group)
         self._placing: asyncio.Task[None] | None = None
@@ -126,7 +126,7 @@ class OciExecutor:
         await asyncio.to_thread(self._spawner.start)
 
     def _make_place(self) -> None:
-        found = leftovers.clear(self._spawner.scratch, self._group)
+        found = leftovers.clear(self._spawner.scratch, self.instance)
         if found:
             log.warning("removed what an earlier daemon left: %s", ", ".join(found))
         hierarchies = cgroups.detect()
@@ -271,7 +271,7 @@ class OciExecutor:
         on_warning: WarningReceiver | None,
     ) -> int:
         descriptors = (stdio.stdin, stdio.stdout, stdio.stderr) if isinstance(stdio, Stdio) else None
-        run_id = f"{self._group}-{next(self._numbers)}"
+        run_id = f"run-{next(self._numbers)}"
         launching = self._spawner.submit(launcher.launch, spec, run_id, descriptors, attachment)
         cancelled = await _settle(launching)
         if cancelled and launching.exception() is not None:
@@ -339,7 +339,7 @@ class OciExecutor:
 
     def _undo(self) -> None:
         self._spawner.close()
-        leftovers.clear(self._spawner.scratch, self._group)
+        leftovers.clear(self._spawner.scratch, self.instance)
 
 
 async def _hand_over(launched: Launched, process: RuntimeProcess, receiver: TerminalReceiver) -> None:

@@ -83,7 +83,7 @@ class Launcher:
         self._host = host if runtime.device_rules else replace(host, device_rules=False)
         self._scratch = scratch
         self._state = scratch / "state"
-        self.group = group
+        self._group = group
         self._environ = environ
 
     def launch(
@@ -139,7 +139,9 @@ class Launcher:
                         "limits and device rules are not applied: this host has no writable cgroups"
                     )
             else:
-                launched.cgroup = posixpath.join("/", spec.cgroup_parent or self.group, launched.run_id)
+                launched.cgroup = f"/{self._group}/{launched.run_id}"
+                if spec.cgroup_parent:
+                    launched.cgroup = posixpath.join("/", spec.cgroup_parent, f"{self._group}-{launched.run_id}")
         document, warnings = oci.configuration(
             spec,
             self._host,

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import msgspec
 
-from boatyard.runtime import cgroups, isolation, kernel
+from boatyard.runtime import cgroups, isolation, kernel, owner
 
 log = logging.getLogger(__name__)
 
+GROUP = "boatyard"
 PATIENCE = 2.0
 """For killed processes to be gone, in seconds."""
 
@@ -33,11 +34,48 @@ class _Status(msgspec.Struct):
     init_process_start: int = 0
 
 
-def clear(scratch: Path, group: str, cgroup_root: Path = cgroups.ROOT) -> list[str]:
-    """Kill and remove; what was found, in words. Only to be called when no daemon of this instance runs."""
+def group_name(instance: str) -> str:
+    """The control group of this process' containers."""
+    return f"{GROUP}-{instance}-{owner.current()}"
+
+
+def clear(scratch: Path, instance: str, cgroup_root: Path = cgroups.ROOT) -> list[str]:
+    """Kill and remove what is this instance's; what was found, in words. Only to be called when no daemon of it runs.
+
+    Groups of other instances are removed as well when the process that made them is gone.
+    """
     found: list[str] = []
     for state in (scratch / "state").glob("*"):
         found += [f"container process {pid}" for pid in kill_recorded(state)]
+    for group in abandoned_groups(instance, cgroup_root):
+        found += _clear_group(group, cgroup_root)
+    for point in reversed(kernel.mount_points(str(scratch))):
+        found.append(f"mount {point}")
+        kernel.unmount(point)
+    if scratch.is_dir():
+        for entry in scratch.iterdir():
+            found.append(str(entry))
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
+    return found
+
+
+def abandoned_groups(instance: str, cgroup_root: Path = cgroups.ROOT) -> list[str]:
+    """Names of groups that are this instance's, or of a process that is gone."""
+    names = {path.name for path in (*cgroup_root.glob(f"{GROUP}-*"), *cgroup_root.glob(f"*/{GROUP}-*"))}
+    found = []
+    for name in sorted(names):
+        other, _, label = name.removeprefix(f"{GROUP}-").partition("-")
+        maker = owner.parse(label)
+        if maker is not None and (other == instance or maker.is_gone()):
+            found.append(name)
+    return found
+
+
+def _clear_group(group: str, cgroup_root: Path) -> list[str]:
+    found: list[str] = []
     deadline = time.monotonic() + PATIENCE
     while True:
         for directory in cgroups.groups_beneath(group, cgroup_root):
@@ -51,16 +89,6 @@ def clear(scratch: Path, group: str, cgroup_root: Path = cgroups.ROOT) -> list[s
     found += [f"cgroup {directory}" for directory in busy]
     # What crun took for a hierarchy (see isolation.drop_hybrid_hierarchy).
     shutil.rmtree(f"{isolation.HYBRID_HIERARCHY}/{group}", ignore_errors=True)
-    for point in reversed(kernel.mount_points(str(scratch))):
-        found.append(f"mount {point}")
-        kernel.unmount(point)
-    if scratch.is_dir():
-        for entry in scratch.iterdir():
-            found.append(str(entry))
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry, ignore_errors=True)
-            else:
-                entry.unlink(missing_ok=True)
     return found
 
 

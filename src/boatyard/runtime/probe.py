@@ -162,7 +162,7 @@ def choose(
     for program in find(choice):
         for runtime in candidates(program, scratch, contained=contained, device_group=device_group, filters=filters):
             made = launcher(runtime)
-            failure = attempt(made, scratch / "probe", f"{made.group}-probe{len(attempts)}", filters=filters)
+            failure = attempt(made, scratch / "probe", f"try-{len(attempts)}", filters=filters)
             attempts.append(Attempt(runtime, failure))
             if not failure:
                 return made, attempts

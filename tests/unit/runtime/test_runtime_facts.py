@@ -7,6 +7,7 @@ import json
 import os
 import struct
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boatyard.errors import NotFoundError, UnsupportedError
-from boatyard.runtime import bridge, capabilities, emulation, init, kernel, leftovers, probe, proxy, trust
+from boatyard.runtime import bridge, capabilities, emulation, init, kernel, leftovers, owner, probe, proxy, trust
+from boatyard.runtime.owner import Owner
 
 
 def test_capability_masks_are_decoded(tmp_path: Path) -> None:
@@ -193,22 +195,58 @@ def test_a_policy_that_drops_forwarded_packets_is_seen(family: str, hook: str, p
     assert bool(bridge.forwarding_obstacle(listing.encode())) is blocked
 
 
-def test_bridges_of_processes_that_are_gone_are_abandoned(tmp_path: Path) -> None:
-    own = bridge.owner()
-    word, namespace, pid, started = own.split()
+@pytest.fixture
+def gone() -> Owner:
+    """A process that once had this one's number."""
+    return replace(owner.current(), started=1)
+
+
+def test_an_owner_is_known_by_its_label(gone: Owner) -> None:
+    assert owner.parse(str(owner.current())) == owner.current()
+    assert not owner.current().is_gone()
+    assert gone.is_gone()
+    assert not replace(gone, namespace=1).is_gone(), "one of another namespace can't be judged"
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_an_owner_or_none(text: str) -> None:
+    found = owner.parse(text)
+    assert found is None or owner.parse(str(found)) == found
+
+
+def test_bridges_of_processes_that_are_gone_are_abandoned(tmp_path: Path, gone: Owner) -> None:
     labels = {
-        "boat00000001": own,
-        "boat00000002": f"{word} {namespace} {pid} {int(started) + 1}",
-        "boat00000003": f"{word} 1 {pid} {int(started) + 1}",
+        "boat00000001": f"boatyard {owner.current()}",
+        "boat00000002": f"boatyard {gone}",
+        "boat00000003": f"other {gone}",
         "boat00000004": "",
-        "boat00000005": "somebody else's words",
-        "eth0": f"{word} {namespace} {pid} 1",
+        "boat00000005": "boatyard somebody else's words",
+        "eth0": f"boatyard {gone}",
     }
     for name, label in labels.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "ifalias").write_text(f"{label}\n")
     (tmp_path / "boat00000006").mkdir()
     assert bridge.abandoned(tmp_path) == ["00000002"]
+
+
+def test_groups_of_this_instance_and_of_processes_that_are_gone_are_abandoned(tmp_path: Path, gone: Owner) -> None:
+    groups = (
+        f"cpu/boatyard-aaaaaaaa-{owner.current()}",
+        f"memory/boatyard-aaaaaaaa-{owner.current()}",
+        f"cpu/boatyard-bbbbbbbb-{gone}",
+        f"boatyard-cccccccc-{gone}",
+        f"cpu/boatyard-dddddddd-{owner.current()}",
+        "cpu/boatyard-eeeeeeee",
+        "cpu/docker",
+    )
+    for name in groups:
+        (tmp_path / name).mkdir(parents=True)
+    assert leftovers.abandoned_groups("aaaaaaaa", tmp_path) == [
+        f"boatyard-aaaaaaaa-{owner.current()}",
+        f"boatyard-bbbbbbbb-{gone}",
+        f"boatyard-cccccccc-{gone}",
+    ]
 
 
 def test_paths_of_mountinfo_are_unescaped() -> None:
