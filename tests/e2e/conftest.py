@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from e2e.served import Served, serve
 from e2e.yard import Yard
 
 
@@ -65,3 +66,10 @@ def own_yard(tmp_path: Path) -> Iterator[Yard]:
     yield yard
     if yard.daemon and yard.daemon.poll() is None:
         yard.stop()
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    """A directory that is served over HTTP."""
+    with serve(tmp_path / "served") as served:
+        yield served

@@ -26,7 +26,7 @@ from boatyard.errors import DeniedError, ExitError, InvalidError, NotFoundError,
 from boatyard.image.layer.chain import Chain
 from boatyard.image.layer.store import LayerStore
 from boatyard.image.snapshot.snapshotter import SnapshotId
-from boatyard.runtime import container, rootfs
+from boatyard.runtime import container, emulation, rootfs
 from boatyard.runtime.container import ContainerSpec
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -283,11 +283,24 @@ class ExecStep:
         error = ExitError(
             f'process "{" ".join(meta.args)}" did not complete successfully: exit code: {code}',
             exit_code=code,
-            hint=_exit_hint(code),
+            hint=self._foreign_hint(code) or _exit_hint(code),
         )
         if self._build.failed:
             await self._build.failed(spec, str(error))
         raise error
+
+    def _foreign_hint(self, code: int) -> str | None:
+        """For programs of another architecture. The runtime ends with 1 when the kernel refuses one, a shell with
+        126."""
+        platform, own = self._vertex.platform, self._worker.platform
+        if platform is None or platform.architecture == own.architecture or code not in (1, 126):
+            return None
+        if any(emulated.split("/")[1] == platform.architecture for emulated in emulation.platforms()):
+            return None
+        return (
+            f"the step is for {platform}, and this machine runs programs for {own} only: `apt-get install "
+            "qemu-user-static binfmt-support` adds emulators, FROM --platform=$BUILDPLATFORM needs none"
+        )
 
 
 def _beneath(tree: Path, selector: str) -> Path:
