@@ -141,7 +141,12 @@ class OciExecutor:
 
     def _join_device_group(self) -> None:
         if self._device_group is not None:
-            self._device_group.join()
+            try:
+                self._device_group.join()
+            except FileNotFoundError:
+                # Taken for a leftover and removed by somebody while no thread was in it.
+                self._device_group.create()
+                self._device_group.join()
 
     def _open_bridge(self) -> NetworkChoice:
         pool = BridgePool(self.instance, self._config.subnet)
