@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from boatyard.build.copying.interruption import Stop
 from boatyard.build.llb.graph import DiffOp, FileAction, FileOp, MergeOp, MkFile, Rm
 from boatyard.build.ops.diff import DiffStep, difference
 from boatyard.build.ops.merge import MergeStep, merged
 from boatyard.build.result import LayersResult, Result
+from boatyard.image.interruption import Stop
 from boatyard.image.layer.chain import LayerId
 from fixtures.filework import Dir, File, Link, Spec, Workshop
 

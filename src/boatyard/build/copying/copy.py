@@ -19,13 +19,13 @@ from dataclasses import dataclass, field
 
 from boatyard.build.copying.content import SMALL, copy_hashing, copy_large, copy_small
 from boatyard.build.copying.destination import Destination
-from boatyard.build.copying.interruption import Stop
 from boatyard.build.copying.reuse import Copied, Reuse
 from boatyard.build.tree.layers import LayerNode
 from boatyard.build.tree.lookup import walk
 from boatyard.build.tree.node import Node, Reader, Tree, join
 from boatyard.build.tree.reading import FEW, THREADS
 from boatyard.errors import BoatyardError, ConflictError, InvalidError
+from boatyard.image.interruption import Stop
 from boatyard.image.snapshot.disk import storage_error
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

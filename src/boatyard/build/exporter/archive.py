@@ -8,7 +8,6 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from boatyard.build.copying.interruption import run_interruptible
 from boatyard.build.exporter import assemble, options
 from boatyard.build.exporter.assemble import AssembledImage
 from boatyard.build.exporter.base import Exported, ExportRequest
@@ -20,6 +19,7 @@ from boatyard.image import reference as references
 from boatyard.image.archive import layout
 from boatyard.image.archive.contents import ArchivedImage
 from boatyard.image.archive.writer import write_archive
+from boatyard.image.interruption import run_interruptible
 from boatyard.image.layer.store import LayerStore
 from boatyard.image.lease import Leases
 from boatyard.image.spec import Descriptor

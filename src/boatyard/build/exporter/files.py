@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from boatyard.build.copying.interruption import Stop, run_interruptible
 from boatyard.build.exporter.base import BuiltImage, Exported, ExportRequest
 from boatyard.build.exporter.options import flag
 from boatyard.build.requester import OutputTarget
 from boatyard.build.solver.types import StepContext
 from boatyard.errors import InvalidError, StorageError
+from boatyard.image.interruption import Stop, run_interruptible
 from boatyard.image.layer.chain import Chain
 from boatyard.image.layer.diff import write_layer
 from boatyard.image.layer.store import LayerStore

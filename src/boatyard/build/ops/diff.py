@@ -12,7 +12,6 @@ from collections.abc import Sequence
 
 from boatyard.build.copying.copy import Copier, CopyOptions
 from boatyard.build.copying.draft import Draft
-from boatyard.build.copying.interruption import Stop, run_interruptible
 from boatyard.build.llb.graph import DiffOp
 from boatyard.build.result import LayersResult, Result, layer_files
 from boatyard.build.solver.types import CacheMap, StepContext
@@ -20,6 +19,7 @@ from boatyard.build.tree.checksum import own_record
 from boatyard.build.tree.layers import LayerNode, LayerTree
 from boatyard.build.tree.lookup import find
 from boatyard.build.tree.node import Node
+from boatyard.image.interruption import Stop, run_interruptible
 from boatyard.image.layer.chain import Chain
 from boatyard.image.layer.store import LayerStore
 from boatyard.image.snapshot.whiteout import make_whiteout, native_flavour

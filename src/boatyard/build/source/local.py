@@ -23,7 +23,6 @@ import msgspec
 
 from boatyard.build.copying.copy import Copier, CopyOptions
 from boatyard.build.copying.draft import Draft
-from boatyard.build.copying.interruption import Stop, run_interruptible
 from boatyard.build.copying.memory import ContextMemory
 from boatyard.build.copying.reuse import Note, open_reuse
 from boatyard.build.requester import Requester
@@ -34,6 +33,7 @@ from boatyard.build.tree.filter import Filter
 from boatyard.build.tree.report import ContextReport
 from boatyard.build.tree.scan import ClientTree, ContextChangedError
 from boatyard.errors import InvalidError, UnsupportedError
+from boatyard.image.interruption import Stop, run_interruptible
 from boatyard.image.layer.chain import Chain
 from boatyard.image.layer.store import LayerStore
 

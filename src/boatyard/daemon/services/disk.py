@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from boatyard.build.copying.interruption import run_interruptible
 from boatyard.build.ops.cachemount import CacheMounts
 from boatyard.build.ops.cachemount_archive import pack, unpack
 from boatyard.build.prune import Policy, Pruner
@@ -22,6 +21,7 @@ from boatyard.client.documents.disk import (
     UsageRecord,
 )
 from boatyard.errors import InvalidError
+from boatyard.image.interruption import run_interruptible
 from boatyard.image.store import ImageStore
 from boatyard.progress import Emit
 

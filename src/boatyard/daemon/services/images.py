@@ -12,7 +12,6 @@ from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 
-from boatyard.build.copying.interruption import run_interruptible
 from boatyard.build.solver.step import SharedStep
 from boatyard.client.documents.images import (
     Bootstrapped,
@@ -35,6 +34,7 @@ from boatyard.image import platform as platforms
 from boatyard.image import reference as references
 from boatyard.image.bootstrap import image as bootstraps
 from boatyard.image.documents import ImageDocuments
+from boatyard.image.interruption import run_interruptible
 from boatyard.image.layer.store import LayerStore
 from boatyard.image.platform import Platform
 from boatyard.image.store import Image, ImageStore

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Sequence
 from boatyard.build.copying.copy import Copier, CopyOptions
 from boatyard.build.copying.destination import Destination
 from boatyard.build.copying.draft import Draft
-from boatyard.build.copying.interruption import Stop
 from boatyard.build.copying.reuse import Reuse
 from boatyard.build.llb.graph import Copy, MkDir, MkFile, Rm, Symlink
 from boatyard.build.ops.file.mode import parse_mode
@@ -24,6 +23,7 @@ from boatyard.build.tree.checksum import not_found
 from boatyard.build.tree.lookup import clean, excludes_file, find, glob
 from boatyard.build.tree.node import Node, Tree, join
 from boatyard.errors import ConflictError, InvalidError, NotFoundError
+from boatyard.image.interruption import Stop
 
 Owner = tuple[int, int] | None
 

@@ -13,7 +13,6 @@ from functools import partial
 
 from boatyard.build.copying.copy import translated
 from boatyard.build.copying.draft import Draft
-from boatyard.build.copying.interruption import Stop, run_interruptible
 from boatyard.build.copying.memory import ContextMemory
 from boatyard.build.copying.reuse import Note, Reuse, open_reuse
 from boatyard.build.llb.graph import Chown, Copy, FileAction, FileOp, MkDir, MkFile, Rm, Symlink, User, Vertex
@@ -25,6 +24,7 @@ from boatyard.build.source.local import LocalTree
 from boatyard.build.tree.layers import LayerTree
 from boatyard.build.tree.node import Tree
 from boatyard.errors import InvalidError
+from boatyard.image.interruption import Stop, run_interruptible
 from boatyard.image.layer.chain import Chain
 from boatyard.image.layer.store import LayerStore
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from boatyard.build.copying.destination import Destination
-from boatyard.build.copying.interruption import Stop
 from boatyard.build.tree.node import Node, Tree
 from boatyard.errors import LayerError
+from boatyard.image.interruption import Stop
 from boatyard.image.layer.apply import apply
 from boatyard.image.layer.compression import open_decompressed
 from boatyard.image.layer.tarstream import TarReader
