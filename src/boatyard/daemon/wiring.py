@@ -134,8 +134,8 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
                 yield from chain_of(result)
 
         def sweep() -> int:
-            # While others are at work, what is young may be about to be named.
-            grace = gc.GRACE if activity.running > 1 else 0.0
+            # While a build or another request is at work, what is young may be about to be named.
+            grace = gc.GRACE if solver.busy or activity.running > 1 else 0.0
             collected = gc.collect(
                 stores.content, stores.layers, stores.images, stores.leases, roots=roots, grace=grace
             )

@@ -16,6 +16,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from boatyard.build.solver import explain, keys
@@ -23,7 +24,7 @@ from boatyard.build.solver.cache import Record, Records
 from boatyard.build.solver.step import SharedStep
 from boatyard.build.solver.types import CacheMap, ContentKey, Edge, Op, OpResolver, Result, ResultStore, Vertex
 from boatyard.errors import BoatyardError, BuildError, IntegrityError, NotFoundError, SolveError, UnavailableError
-from boatyard.progress import Emit, ExplainEvent, VertexEvent
+from boatyard.progress import Emit, Event, ExplainEvent, VertexEvent
 
 log = logging.getLogger(__name__)
 
@@ -65,12 +66,12 @@ class Execution:
         self._waiters = 0
         self._task: asyncio.Task[Outcome]
 
-    def start(self, work: Coroutine[Any, Any, Outcome]) -> None:
+    def start(self, work: Callable[[], Awaitable[Outcome]]) -> None:
         async def run() -> Outcome:
             try:
-                return await work
+                return await work()
             finally:
-                self.step.flush()
+                self.step.end()
                 self._solver.forget(self)
 
         self._task = asyncio.create_task(run())
@@ -125,7 +126,7 @@ class Solver:
     def running(self, key: str) -> Execution | None:
         return self._running.get(key)
 
-    def execute(self, key: str, owner: Job, step: SharedStep, work: Coroutine[Any, Any, Outcome]) -> Execution:
+    def execute(self, key: str, owner: Job, step: SharedStep, work: Callable[[], Awaitable[Outcome]]) -> Execution:
         """Start an execution; with a key, others can join it."""
         execution = Execution(self, key, owner, step)
         if key:
@@ -156,9 +157,14 @@ class Solver:
     def closed(self, job: Job) -> None:
         self._jobs.discard(job)
 
+    @property
+    def busy(self) -> bool:
+        """Whether there is a job that hasn't ended."""
+        return bool(self._jobs)
+
     def live_results(self) -> Iterable[str]:
-        """Ids of results that jobs hold: they must not be collected."""
-        for job in self._jobs:
+        """Ids of results that jobs hold: they must not be collected. May be called from any thread."""
+        for job in list(self._jobs):
             yield from job.held_results()
 
 
@@ -212,11 +218,11 @@ class Job:
         explain_files: bool,
         made: Callable[[Vertex, Sequence[Result]], None],
     ) -> None:
-        self._made = made
         self.ended = False
+        self._made = made
         self._solver = solver
         self._resolve = resolve
-        self._emit = emit
+        self._receiver: Emit | None = emit
         self._slot_of = slot_of
         self._explain_files = explain_files
         self._visits: dict[str, _Visit] = {}
@@ -233,18 +239,28 @@ class Job:
         return keys.output_key(outcome.key, edge.index) if outcome.key else ""
 
     async def close(self) -> None:
-        """Cancel what still runs for this job alone, and wait until it has ended. Idempotent."""
-        self.ended = True
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Cancel what still runs for this job alone, and wait until it has ended, even when this is cancelled, too.
+        Idempotent. Nothing is told of the job afterwards, not even by what goes on for others."""
+        if not self.ended:
+            self.ended = True
+            for task in self._tasks:
+                task.cancel()
+        cancelled = False
+        while self._tasks:
+            try:
+                await asyncio.wait(self._tasks)
+            except asyncio.CancelledError:
+                cancelled = True
+        self._receiver = None
         used = {visit.outcome.record.id for visit in self._visits.values() if visit.outcome and visit.outcome.record}
-        self._solver.records.touch(used, self._solver.clock())
         self._solver.closed(self)
         self._recorded = self.recorded()
         # Ops hold what the client lent, and know the job: without this they would live until the collector comes.
         self._visits.clear()
+        if used:
+            self._solver.records.touch(used, self._solver.clock())
+        if cancelled:
+            raise asyncio.CancelledError
 
     def finish(self) -> None:
         """Tell of the vertices that never had to be looked at: found in the cache, or skipped."""
@@ -256,7 +272,8 @@ class Job:
                 visit.done = True
 
     def held_results(self) -> Iterable[str]:
-        for visit in self._visits.values():
+        """May be called from any thread."""
+        for visit in list(self._visits.values()):
             for known in (visit.outcome, visit.probed):
                 if known and known.record:
                     yield from known.record.results
@@ -311,10 +328,15 @@ class Job:
         return self._visits[root.digest]
 
     async def _solved(self, visit: _Visit) -> Outcome:
-        if visit.task is None:
-            visit.task = self._spawn(self._guarded(visit, self._solve(visit, reuse=not visit.vertex.ignore_cache)))
-        visit.outcome = await asyncio.shield(visit.task)
-        return visit.outcome
+        while True:
+            if visit.task is None:
+                reuse = not visit.vertex.ignore_cache
+                visit.task = self._spawn(lambda: self._guarded(visit, self._solve(visit, reuse=reuse)))
+            task = visit.task
+            outcome = await asyncio.shield(task)
+            if visit.task is task:  # else it was undone while this one waited
+                visit.outcome = outcome
+                return outcome
 
     async def _solve(self, visit: _Visit, *, reuse: bool) -> Outcome:
         """Find the vertex by its definition key; else solve its inputs and find it by its content key; else execute
@@ -355,19 +377,23 @@ class Job:
         while True:
             execution = self._solver.running(shared) if shared else None
             if execution is None:
-                execution = self._solver.execute(shared, self, visit.step, self._run(visit, map, found, canonical))
+                work = partial(self._run, visit, map, found, canonical)
+                execution = self._solver.execute(shared, self, visit.step, work)
             else:
                 execution.step.join(visit.vertex.digest, self._emit)
                 self._tell(visit, started=self._solver.clock())
             try:
                 return await execution.wait()
-            except (UnavailableError, asyncio.CancelledError) as error:
-                # The build that began this went away, and what only it could give with it: do it ourselves.
+            except (UnavailableError, NotFoundError, asyncio.CancelledError) as error:
                 task = asyncio.current_task()
                 cancelled = task is not None and task.cancelling() > 0
-                if execution.owner is self or cancelled or not execution.owner.ended:
+                if execution.owner is self or cancelled:
                     raise
                 log.debug("taking over %s after %s", visit.vertex.name, error)
+                if not execution.owner.ended:
+                    # The build that began this could not give what it needs (a secret, say). This one may, and finds
+                    # that out without waiting for others.
+                    shared = ""
             finally:
                 if execution.owner is not self:
                     execution.step.leave(visit.vertex.digest, self._emit)
@@ -449,18 +475,18 @@ class Job:
         visit.outcome = None
         visit.probed = None
         visit.done = False
-        visit.task = self._spawn(self._guarded(visit, self._solve(visit, reuse=False)))
+        visit.task = self._spawn(lambda: self._guarded(visit, self._solve(visit, reuse=False)))
 
     # What is known before anything runs
 
     async def _map(self, visit: _Visit) -> CacheMap:
         if visit.map is None:
-            visit.map = self._spawn(visit.op.cache_map(visit.step))
+            visit.map = self._spawn(lambda: visit.op.cache_map(visit.step))
         return await asyncio.shield(visit.map)
 
     async def _probe(self, visit: _Visit) -> Probe:
         if visit.probe is None:
-            visit.probe = self._spawn(self._probing(visit))
+            visit.probe = self._spawn(lambda: self._probing(visit))
         visit.probed = await asyncio.shield(visit.probe)
         return visit.probed
 
@@ -476,7 +502,8 @@ class Job:
         edges = zip(below, visit.vertex.inputs, strict=True)
         definition = keys.definition_key(map.digest, [keys.output_key(probe.key, edge.index) for probe, edge in edges])
         if record := self._solver.records.lookup(definition):
-            return Probe(record.key, record)
+            visit.probed = Probe(record.key, record)  # at once, so that it is held before anybody looks what isn't
+            return visit.probed
         # Without files to look at, the definition key is all there is to know: steps above may have records still.
         return NOTHING_KNOWN if any(map.contents) else Probe(definition, None)
 
@@ -530,6 +557,10 @@ class Job:
     def _failed(self, visit: _Visit, error: object) -> None:
         visit.done = True
         self._tell(visit, completed=self._solver.clock(), error=str(error))
+
+    def _emit(self, event: Event) -> None:
+        if self._receiver is not None:
+            self._receiver(event)
 
     def _announce(self, visit: _Visit) -> None:
         if not visit.told:
@@ -599,9 +630,11 @@ class Job:
                 lines.append(f"files it reads of {step} changed")
         return lines
 
-    def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """A task that ends with the job at the latest."""
-        task = asyncio.create_task(work)
+    def _spawn(self, work: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T]:
+        """A task that ends with the job at the latest: CancelledError once that has ended."""
+        if self.ended:
+            raise asyncio.CancelledError
+        task = asyncio.create_task(work())
         self._tasks.add(task)
         task.add_done_callback(self._ended_task)
         return task
