@@ -17,7 +17,7 @@ from boatyard.client import autostart, http1
 from boatyard.client.calls.call import Call, StreamCall
 from boatyard.client.descriptors import DescriptorChannel
 from boatyard.client.documents.envelope import Failure, StreamEvent
-from boatyard.client.failure import restore
+from boatyard.client.failure import SEE_ITS_LOG, restore
 from boatyard.client.places import find_socket
 from boatyard.client.sync import decode_answer, decode_line, refusal, unreachable
 from boatyard.errors import UnavailableError
@@ -106,7 +106,7 @@ class AsyncStream(Generic[A]):
         async for _ in self:
             pass
         if self._result is None:
-            raise UnavailableError("the daemon ended the answer before its result")
+            raise UnavailableError("the daemon ended the answer before its result", hint=SEE_ITS_LOG)
         return self._result
 
     async def close(self) -> None:
@@ -126,7 +126,7 @@ class AsyncStream(Generic[A]):
                     self._result = document
                     return
                 yield document
-        raise UnavailableError("the daemon ended the answer before its result")
+        raise UnavailableError("the daemon ended the answer before its result", hint=SEE_ITS_LOG)
 
 
 class _Connection:
@@ -167,4 +167,4 @@ class _Connection:
         try:
             return await self._reader.read(_PIECE)
         except OSError as error:
-            raise UnavailableError(f"lost the daemon at {self._path}: {error.strerror}") from error
+            raise UnavailableError(f"lost the daemon at {self._path}: {error.strerror}", hint=SEE_ITS_LOG) from error

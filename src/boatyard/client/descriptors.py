@@ -14,7 +14,7 @@ import msgspec
 
 from boatyard.client.documents.builds import Local
 from boatyard.client.documents.envelope import ErrorDocument
-from boatyard.client.failure import restore
+from boatyard.client.failure import SEE_ITS_LOG, restore
 from boatyard.client.places import DESCRIPTOR_SOCKET_NAME, beside
 from boatyard.errors import InvalidError, NotFoundError, StorageError, UnavailableError
 
@@ -77,7 +77,7 @@ class DescriptorChannel:
         try:
             socket.send_fds(self._socket, [msgspec.json.encode(Offer(token))], list(descriptors))
         except OSError as error:
-            raise UnavailableError(f"can't hand files to the daemon: {error.strerror}") from error
+            raise UnavailableError(f"can't hand files to the daemon: {error.strerror}", hint=SEE_ITS_LOG) from error
         return token
 
     def offer_directory(self, path: str) -> Local:
@@ -130,9 +130,11 @@ class DescriptorChannel:
                 self._socket, _MAX_PACKET, MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
             )
         except TimeoutError as error:
-            raise UnavailableError(f"the daemon delivered no terminal within {timeout:g} seconds") from error
+            raise UnavailableError(
+                f"the daemon delivered no terminal within {timeout:g} seconds", hint=SEE_ITS_LOG
+            ) from error
         except OSError as error:
-            raise UnavailableError(f"the daemon delivered no terminal: {error.strerror}") from error
+            raise UnavailableError(f"the daemon delivered no terminal: {error.strerror}", hint=SEE_ITS_LOG) from error
         try:
             return self._delivered(packet, token, descriptors)
         except BaseException:
@@ -142,7 +144,9 @@ class DescriptorChannel:
 
     def _delivered(self, packet: bytes, token: str, descriptors: list[int]) -> tuple[int, ...]:
         if not packet:
-            raise UnavailableError("the daemon closed the descriptor socket before it delivered a terminal")
+            raise UnavailableError(
+                "the daemon closed the descriptor socket before it delivered a terminal", hint=SEE_ITS_LOG
+            )
         try:
             message = _delivery.decode(packet)
         except msgspec.DecodeError as error:

@@ -7,6 +7,9 @@ from boatyard.client.documents.envelope import ErrorDocument, SourceDocument
 
 _MAX_CAUSES = 8
 
+SEE_ITS_LOG = "its log tells why; `boat doctor` names the file"
+"""The hint when a daemon went away in the middle of its work."""
+
 
 def describe(error: BaseException, *, _depth: int = 0) -> ErrorDocument:
     """An error that isn't one of ours becomes a plain BoatyardError that names the class: a defect, told as one."""

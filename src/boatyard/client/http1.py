@@ -12,6 +12,7 @@ import msgspec
 
 from boatyard import __version__
 from boatyard.client.documents.envelope import PREFIX, VERSION_HEADER
+from boatyard.client.failure import SEE_ITS_LOG
 from boatyard.errors import UnavailableError
 
 _MAX_HEAD = 65536
@@ -79,7 +80,7 @@ class AnswerReader:
         if not self.complete:
             raise UnavailableError(
                 "the daemon closed the connection in the middle of an answer",
-                hint="its log tells why; `boat doctor` names the file",
+                hint=SEE_ITS_LOG,
             )
         return b""
 

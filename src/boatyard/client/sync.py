@@ -25,7 +25,7 @@ from boatyard.client import http1
 from boatyard.client.calls.call import Call, StreamCall
 from boatyard.client.descriptors import DescriptorChannel
 from boatyard.client.documents.envelope import ErrorAnswer, Failure, StreamEvent
-from boatyard.client.failure import restore
+from boatyard.client.failure import SEE_ITS_LOG, restore
 from boatyard.errors import BoatyardError, DeniedError, UnavailableError
 
 A = TypeVar("A")
@@ -100,7 +100,7 @@ class Stream(Generic[A]):
         for _ in self:
             pass
         if self._result is None:
-            raise UnavailableError("the daemon ended the answer without a result")
+            raise UnavailableError("the daemon ended the answer without a result", hint=SEE_ITS_LOG)
         return self._result
 
     def fileno(self) -> int:
@@ -142,9 +142,7 @@ class Stream(Generic[A]):
     def _read(self) -> None:
         data = self._connection.read_some()
         if data is None:
-            raise UnavailableError(
-                "the daemon ended the answer before its result", hint="its log tells why; `boat doctor` names the file"
-            )
+            raise UnavailableError("the daemon ended the answer before its result", hint=SEE_ITS_LOG)
         *self._lines, self._rest = (self._rest + data).split(b"\n")
 
 
@@ -218,7 +216,7 @@ class _Connection:
             raise self._lost(error) from error
 
     def _lost(self, error: OSError) -> UnavailableError:
-        return UnavailableError(f"lost the daemon at {self._path}: {error.strerror}")
+        return UnavailableError(f"lost the daemon at {self._path}: {error.strerror}", hint=SEE_ITS_LOG)
 
 
 def unreachable(path: str, error: OSError) -> BoatyardError:
@@ -239,7 +237,7 @@ def refusal(status: int, body: bytes) -> BoatyardError:
     try:
         return restore(msgspec.json.decode(body, type=ErrorAnswer).error)
     except msgspec.DecodeError:
-        return UnavailableError(f"the daemon answered with HTTP status {status} and no explanation")
+        return UnavailableError(f"the daemon answered with HTTP status {status} and no explanation", hint=SEE_ITS_LOG)
 
 
 def decode_answer(body: bytes, answer: type[A]) -> A:
