@@ -152,6 +152,11 @@ STREAMS: dict[str, list[Event]] = {
         _vertex(1, "copy a", group="COPY a b", started=NOW, completed=NOW + 1),
         _vertex(2, "copy b", group="COPY a b", started=NOW + 1, completed=NOW + 2),
     ],
+    "linked": [
+        _vertex(2, "LINK COPY --link a", group="COPY --link a"),
+        _vertex(1, "COPY --link a", group="COPY --link a", started=NOW, completed=NOW, cached=True),
+        _vertex(2, "LINK COPY --link a", group="COPY --link a", started=NOW, completed=NOW),
+    ],
     "remarks": [
         _vertex(1, "RUN x", started=NOW, completed=NOW),
         LINT,
@@ -246,6 +251,23 @@ def test_cached_and_skipped_steps_are_told_apart(kind: str) -> None:
     text = re.sub(r"\x1b\[\d*m", "", Shown(make, columns).play(STREAMS["cached"]))
     assert text.count("CACHED") == 1
     assert text.count("SKIPPED") == 2
+
+
+@pytest.mark.parametrize("kind", ["plain", "tty"])
+def test_a_linked_copy_is_cached_when_what_it_copies_is(kind: str) -> None:
+    make, columns = MAKERS[kind]
+    text = Shown(make, columns).play(STREAMS["linked"])
+    assert "CACHED" in text
+    assert "LINK COPY" not in text
+
+
+def test_plain_tells_once_that_a_linked_copy_is_cached() -> None:
+    make, columns = MAKERS["plain"]
+    told_of, last = (
+        STREAMS["linked"][1],
+        _vertex(2, "LINK", group="COPY --link a", started=NOW, completed=NOW, cached=True),
+    )
+    assert Shown(make, columns).play([told_of, last]).count("CACHED") == 1
 
 
 @pytest.mark.parametrize("kind", ["plain", "tty"])

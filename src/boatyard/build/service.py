@@ -310,9 +310,12 @@ async def _context_reports(job: Job) -> list[tuple[str, ContextReport]]:
 
 
 def slot(scope: str, name: str) -> str:
-    """The place of a step in a project: the bracketed beginning of its name ("[build 2/5]") where it has one."""
-    place, bracket, _ = name.partition("]")
-    return f"{scope}\0{place if bracket and name.startswith('[') else name}"
+    """The place of a step in a project: the bracketed beginning of its name ("[build 2/5]") where it has one. The two
+    halves of a COPY --link are told apart."""
+    place, bracket, text = name.partition("]")
+    if not bracket or not name.startswith("["):
+        return f"{scope}\0{name}"
+    return f"{scope}\0{place}{' LINK' if text.startswith(' LINK ') else ''}"
 
 
 def _current_task() -> asyncio.Task[object]:

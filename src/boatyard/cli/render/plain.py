@@ -46,6 +46,7 @@ class PlainRenderer:
         self._clock = clock
         self._steps = Steps()
         self._ended: dict[str, VertexEvent] = {}
+        self._verdicts: dict[str, str] = {}
         self._told: dict[tuple[str, str], float] = {}
         self._closed = False
 
@@ -101,10 +102,14 @@ class PlainRenderer:
         self._ended[event.digest] = event
         if step.completed is None:
             # One of a group: the group's own end comes with its last member.
-            self._line(step, f"{one_line(event.name)}{' ' + self._outcome(event) if event.error else ' done'}")
+            if event.error or event.name != step.group:
+                self._line(step, f"{one_line(event.name)} {self._outcome(event) if event.error else 'done'}")
             return
         self._flush(step)
-        self._line(step, self._verdict(step))
+        verdict = self._verdict(step)
+        if self._verdicts.get(step.key) != verdict:  # a group may end, and be joined by another member
+            self._verdicts[step.key] = verdict
+            self._line(step, verdict)
 
     def _verdict(self, step: Step) -> str:
         if step.cancelled:

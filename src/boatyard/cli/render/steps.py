@@ -45,8 +45,10 @@ class Step:
 
     @property
     def cached(self) -> bool:
-        """Every member came from the cache, or was skipped because of it."""
-        members = self.members.values()
+        """Every member came from the cache, or was skipped because of it. Members that bear the group's name speak for
+        it: with COPY --link, what is copied may be cached, and is only put on top of something else."""
+        everyone = list(self.members.values())
+        members = [member for member in everyone if member.name == self.group] or everyone
         return all(member.cached or member.skipped for member in members) and any(member.cached for member in members)
 
     @property
