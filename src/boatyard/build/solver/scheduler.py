@@ -330,8 +330,7 @@ class Job:
     async def _solved(self, visit: _Visit) -> Outcome:
         while True:
             if visit.task is None:
-                reuse = not visit.vertex.ignore_cache
-                visit.task = self._spawn(lambda: self._guarded(visit, self._solve(visit, reuse=reuse)))
+                visit.task = self._spawn(lambda: self._guarded(visit, reuse=not visit.vertex.ignore_cache))
             task = visit.task
             outcome = await asyncio.shield(task)
             if visit.task is task:  # else it was undone while this one waited
@@ -475,7 +474,7 @@ class Job:
         visit.outcome = None
         visit.probed = None
         visit.done = False
-        visit.task = self._spawn(lambda: self._guarded(visit, self._solve(visit, reuse=False)))
+        visit.task = self._spawn(lambda: self._guarded(visit, reuse=False))
 
     # What is known before anything runs
 
@@ -517,10 +516,10 @@ class Job:
 
     # What is told
 
-    async def _guarded(self, visit: _Visit, work: Awaitable[Outcome]) -> Outcome:
-        """Tell how a vertex ended, and say in its error which one it was."""
+    async def _guarded(self, visit: _Visit, *, reuse: bool) -> Outcome:
+        """Solve a vertex; tell how that ended, and say in its error which one it was."""
         try:
-            outcome = await work
+            outcome = await self._solve(visit, reuse=reuse)
         except SolveError as error:
             if error.vertex == visit.vertex.digest:
                 self._failed(visit, error)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MOST_BACKLOG = 4 << 20
 """Bytes of log kept for jobs that join late."""
+EVENT_BYTES = 200
+"""What keeping a piece of log takes beside its text."""
 
 _Told = Callable[[str], Event]
 """Makes an event for a vertex digest (jobs may know one execution under different digests)."""
@@ -47,19 +49,25 @@ class SharedStep:
             decoder = self._decoders[stream] = codecs.getincrementaldecoder("utf-8")("replace")
         self._log(decoder.decode(data), stream)
 
-    def flush(self) -> None:
-        """At the end: bytes of an unfinished character come out as a replacement character."""
+    def end(self) -> None:
+        """Nobody joins any more: what was kept for that is dropped. Bytes of an unfinished character come out as a
+        replacement character."""
         for stream, decoder in self._decoders.items():
             self._log(decoder.decode(b"", True), stream)
+        self._decoders.clear()
+        self._started.clear()
+        self._backlog.clear()
+        self._backlog_bytes = 0
 
     def _log(self, text: str, stream: int) -> None:
         if not text:
             return
         now = self._clock()
-        if self._backlog_bytes <= MOST_BACKLOG < self._backlog_bytes + len(text):
+        size = len(text) + EVENT_BYTES
+        if self._backlog_bytes <= MOST_BACKLOG < self._backlog_bytes + size:
             notice = f"[output beyond {MOST_BACKLOG >> 20} MiB is not repeated to builds that joined late]\n"
             self._backlog.append(lambda vertex: LogEvent(vertex=vertex, stream=stream, data=notice, time=now))
-        self._backlog_bytes += len(text)
+        self._backlog_bytes += size
         self._tell(
             lambda vertex: LogEvent(vertex=vertex, stream=stream, data=text, time=now),
             keep=self._backlog_bytes <= MOST_BACKLOG,
