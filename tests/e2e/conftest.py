@@ -59,9 +59,9 @@ def debian(shared: Path) -> Callable[[Yard], None]:
 
 
 @pytest.fixture
-def own_yard(tmp_path: Path) -> Iterator[Yard]:
-    """A daemon that a test may harm."""
-    yard = Yard(tmp_path / "yard")
+def own_yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
+    """A daemon that a test may harm. Its directory isn't called after the test: sockets need short paths."""
+    yard = Yard(tmp_path_factory.mktemp("own"))
     yard.start()
     yield yard
     if yard.daemon and yard.daemon.poll() is None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from boatyard.build.history import BuildRecord
 from boatyard.build.llb import codec
-from boatyard.build.llb.graph import Edge, ExecOp, Graph, Vertex
-from boatyard.build.ops.exec import ExecStep
+from boatyard.build.llb.graph import Edge, ExecOp, FileOp, Graph, MergeOp, SourceOp, Vertex
+from boatyard.build.ops.exec import DEFAULT_PATH, ExecStep
 from boatyard.build.ops.resolve import resolver
 from boatyard.build.ops.worker import BuildContext
 from boatyard.build.requester import Requester
@@ -24,15 +24,18 @@ from boatyard.build.service import BuildService
 from boatyard.build.solver.scheduler import Job
 from boatyard.errors import ConflictError, IntegrityError, NotFoundError
 from boatyard.image.layer.store import LayerStore
-from boatyard.progress import Emit, VertexEvent
+from boatyard.progress import Emit, LogEvent, StatusEvent, VertexEvent, WarningEvent
 from boatyard.runtime.container import ContainerSpec
+
+SHELL = ("/bin/sh", "-c", "if [ -x /bin/bash ]; then exec /bin/bash; else exec /bin/sh; fi")
 
 RunShell = Callable[[ContainerSpec], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class PastStep:
-    """`number` counts from 1 in the order in which the build told of its steps."""
+    """`number` is the one that the build's log shows (`cli.render.steps` gives it there): steps count from 1 in the
+    order in which something happens to them; those of a group share one. Announced steps that never began come last."""
 
     number: int
     event: VertexEvent
@@ -43,11 +46,20 @@ class PastStep:
 def steps(service: BuildService, ref: str) -> list[PastStep]:
     """All steps of a past build."""
     last: dict[str, VertexEvent] = {}
+    numbers: dict[str, int] = {}
     for event in service.history.events(ref):
         if isinstance(event, VertexEvent):
             last[event.digest] = event
+            if event.started is not None or event.completed is not None:
+                numbers.setdefault(event.group or event.digest, len(numbers) + 1)
+        elif isinstance(event, StatusEvent | LogEvent) and event.vertex in last:
+            shown = last[event.vertex]
+            numbers.setdefault(shown.group or shown.digest, len(numbers) + 1)
+    for event in last.values():
+        numbers.setdefault(event.group or event.digest, len(numbers) + 1)
     vertices = _vertices(service, ref)
-    return [PastStep(number, event, vertices.get(event.digest)) for number, event in enumerate(last.values(), start=1)]
+    found = [PastStep(numbers[e.group or e.digest], e, vertices.get(e.digest)) for e in last.values()]
+    return sorted(found, key=lambda step: step.number)
 
 
 def find(all_steps: list[PastStep], wanted: str, failed: str) -> PastStep:
@@ -55,12 +67,13 @@ def find(all_steps: list[PastStep], wanted: str, failed: str) -> PastStep:
     failed."""
     if not wanted and not failed:
         raise NotFoundError(
-            "no step of this build failed", hint="name a step: `boat builder history inspect REF` numbers them"
+            "no step of this build failed", hint="name a step: `boat builder history BUILD` numbers them"
         )
-    wanted = wanted or failed
-    for step in all_steps:
-        if wanted in (str(step.number), step.event.digest):
-            return step
+    wanted = (wanted or failed).removeprefix("#")
+    named = [step for step in all_steps if wanted in (str(step.number), step.event.digest)]
+    if named:
+        # Of a group, the step that the others lead to.
+        return next((step for step in named if step.vertex and isinstance(step.vertex.op, MergeOp)), named[-1])
     hex = wanted.removeprefix("sha256:")
     matching = [step for step in all_steps if step.event.digest.removeprefix("sha256:").startswith(hex)] or [
         step for step in all_steps if wanted.lower() in step.event.name.lower()
@@ -72,7 +85,7 @@ def find(all_steps: list[PastStep], wanted: str, failed: str) -> PastStep:
             f"{wanted!r} names {len(matching)} steps",
             hint="; ".join(f"{step.number}: {step.event.name}" for step in matching[:5]),
         )
-    raise NotFoundError(f"the build has no step {wanted!r}", hint="`boat builder history inspect REF` numbers them")
+    raise NotFoundError(f"the build has no step {wanted!r}", hint="`boat builder history BUILD` numbers them")
 
 
 async def open_shell(
@@ -90,18 +103,54 @@ async def open_shell(
     async def solve(edge: Edge) -> object:
         return await job.solve(edge)
 
-    context = BuildContext(requester=requester, solve=solve)
+    context = BuildContext(requester=requester, solve=solve, trust_host_ca=record.trust_host_ca)
     resolve = resolver(service.worker, context)
     job = service.solver.job(resolve, emit)
     try:
         if isinstance(vertex.op, ExecOp) and not after:
             inputs = [await _result(service, record, job, edge) for edge in vertex.inputs]
-            await ExecStep(vertex, vertex.op, service.worker, context).shell(inputs, run)
-        else:
-            result = await _result(service, record, job, Edge(vertex))
-            await _in_tree(service.worker.layers, result, run)
+            op = _without_secrets(vertex.op, emit)
+            await ExecStep(vertex, op, service.worker, context).shell(inputs, run)
+            return
+        edge = Edge(vertex) if after else _found(vertex)
+        result = await _result(service, record, job, edge)
+        await _in_tree(service.worker.layers, result, _surroundings(edge.vertex), run)
     finally:
         await job.close()
+
+
+def _without_secrets(op: ExecOp, emit: Emit) -> ExecOp:
+    """What only the build's client could give is left out, with a word about it."""
+    for mount in op.mounts:
+        if mount.secret or mount.ssh:
+            what = f"the secret {mount.secret.id!r}" if mount.secret else "the SSH agent"
+            emit(WarningEvent(short=f"{what} was the build's only: {mount.dest} is missing in this shell"))
+    for wanted in op.secret_env:
+        emit(
+            WarningEvent(short=f"the secret {wanted.id!r} was the build's only: {wanted.name} is not set in this shell")
+        )
+    return replace(op, mounts=tuple(mount for mount in op.mounts if not (mount.secret or mount.ssh)), secret_env=())
+
+
+def _found(vertex: Vertex) -> Edge:
+    """The files that a step other than RUN starts from. A source starts from nothing: what it brings is shown."""
+    if isinstance(vertex.op, FileOp) and 0 <= vertex.op.actions[0].input < len(vertex.inputs):
+        return vertex.inputs[vertex.op.actions[0].input]
+    if isinstance(vertex.op, MergeOp) and vertex.inputs:
+        return vertex.inputs[0]
+    return Edge(vertex)
+
+
+def _surroundings(vertex: Vertex) -> ContainerSpec:
+    """Environment, directory and user of the last RUN that led to these files; what every step has where there is
+    none. The root directory is to be filled in."""
+    while not isinstance(vertex.op, ExecOp):
+        if isinstance(vertex.op, SourceOp) or _found(vertex).vertex is vertex:
+            return ContainerSpec(root=Path("/"), args=SHELL, env=(DEFAULT_PATH,))
+        vertex = _found(vertex).vertex
+    meta = vertex.op.meta
+    path = () if any(entry.startswith("PATH=") for entry in meta.env) else (DEFAULT_PATH,)
+    return ContainerSpec(root=Path("/"), args=SHELL, env=(*meta.env, *path), cwd=meta.cwd or "/", user=meta.user)
 
 
 async def _result(service: BuildService, record: BuildRecord, job: Job, edge: Edge) -> Result:
@@ -115,7 +164,7 @@ async def _result(service: BuildService, record: BuildRecord, job: Job, edge: Ed
     return await job.solve(edge)  # type: ignore[no-any-return]
 
 
-async def _in_tree(layers: LayerStore, result: Result, run: RunShell) -> None:
+async def _in_tree(layers: LayerStore, result: Result, spec: ContainerSpec, run: RunShell) -> None:
     """A container on the files of a result, with nothing else; its changes are thrown away."""
     chain = await result.chain()
     with ExitStack() as stack:
@@ -127,7 +176,7 @@ async def _in_tree(layers: LayerStore, result: Result, run: RunShell) -> None:
 
         try:
             root = await asyncio.to_thread(mount)
-            await run(ContainerSpec(root=root, args=("/bin/sh",)))
+            await run(replace(spec, root=root))
         finally:
             await asyncio.to_thread(stack.close)
 

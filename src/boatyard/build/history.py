@@ -48,6 +48,7 @@ class BuildRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     cached_steps: int = 0
     warnings: int = 0
     scope: str = ""
+    trust_host_ca: bool = False
     pinned: bool = False
     results: dict[str, list[str]] = {}
 
@@ -119,13 +120,26 @@ class History:
         root.mkdir(parents=True, exist_ok=True)
 
     def begin(
-        self, ref: str, name: str, options: Mapping[str, str], exports: list[dict[str, str]], scope: str
+        self,
+        ref: str,
+        name: str,
+        options: Mapping[str, str],
+        exports: list[dict[str, str]],
+        scope: str,
+        *,
+        trust_host_ca: bool = False,
     ) -> Recording:
         directory = self._directory(ref)
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir()
         record = BuildRecord(
-            ref=ref, name=name, created=self._clock(), options=dict(options), exports=exports, scope=scope
+            ref=ref,
+            name=name,
+            created=self._clock(),
+            options=dict(options),
+            exports=exports,
+            scope=scope,
+            trust_host_ca=trust_host_ca,
         )
         _write(directory, record)
         self._running.add(ref)

@@ -126,6 +126,8 @@ class BuildService:
         finally:
             del self._running[request.ref]
             self.history.ended(request.ref)
+            if "requestid" in request.options and recording.record.status == "completed":
+                self.history.delete(request.ref)  # a question that was answered (lint, outline) is no build of the past
 
     def cancel(self, ref: str) -> None:
         """Cancel a running build."""
@@ -157,7 +159,9 @@ class BuildService:
     def _record(self, request: BuildRequest) -> Recording:
         exports = [{"type": export.type, **export.attrs} for export in request.exports]
         name = next((export.attrs["name"] for export in request.exports if export.attrs.get("name")), request.scope)
-        return self.history.begin(request.ref, name, request.options, exports, request.scope)
+        return self.history.begin(
+            request.ref, name, request.options, exports, request.scope, trust_host_ca=request.trust_host_ca
+        )
 
     @asynccontextmanager
     async def _job(

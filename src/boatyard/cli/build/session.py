@@ -73,9 +73,10 @@ def _failed(console: Console, error: BoatyardError, renderer: Renderer, *, reque
     if solve is None or isinstance(error, CancelledBuildError):
         return tell(console, error)
     if not error.hint:
+        ref = request_ref[:12]
         error.hint = (
-            f"`boat builder debug {request_ref[:12]}` opens a shell in the state it failed in; "
-            f"`boat builder logs {request_ref[:12]}` shows the whole log"
+            f"`boat builder debug {ref}` opens a shell where it began, --on-error=shell one where it failed; "
+            f"`boat builder logs {ref}` shows the whole log"
         )
     return tell(console, error, log=renderer.log_of(solve.vertex), step=solve.vertex_name)
 

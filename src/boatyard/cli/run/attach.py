@@ -10,6 +10,7 @@ from types import FrameType
 
 from boatyard.cli.console import Console
 from boatyard.cli.follow import SIGNAL_INTERVAL, joined
+from boatyard.cli.render.lines import one_line
 from boatyard.client.calls.call import StreamCall
 from boatyard.client.calls.runs import signal_run
 from boatyard.client.descriptors import DescriptorChannel
@@ -17,7 +18,7 @@ from boatyard.client.documents.envelope import StartedEvent, TerminalEvent
 from boatyard.client.documents.runs import RunResult
 from boatyard.client.sync import Client
 from boatyard.errors import BoatyardError
-from boatyard.progress import LogEvent, WarningEvent
+from boatyard.progress import LogEvent, VertexEvent, WarningEvent
 
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -36,6 +37,10 @@ def attached(console: Console, client: Client, channel: DescriptorChannel, call:
                     waiting.extend(joined(event, stream, channel))
                 elif isinstance(event, WarningEvent):
                     console.err(f"{console.err_style.caution('warning:')} {event.short}\n")
+                elif isinstance(event, VertexEvent):
+                    # Only what takes time: a step that is made again because its result was removed.
+                    if event.started is not None and event.completed is None:
+                        console.err(f"making again: {one_line(event.name)}\n")
                 elif isinstance(event, LogEvent):
                     (console.err if event.stream == 2 else console.out)(event.data)
         return stream.result.exit_code

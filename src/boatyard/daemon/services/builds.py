@@ -35,8 +35,6 @@ from boatyard.errors import InvalidError, UnavailableError, UnsupportedError
 from boatyard.progress import Emit, Event, ExplainEvent, VertexEvent, WarningEvent
 from boatyard.runtime.container import ContainerSpec, Executor, Stdio, TerminalReceiver
 
-SHELL = ("/bin/sh", "-c", "if [ -x /bin/bash ]; then exec /bin/bash; else exec /bin/sh; fi")
-
 
 class Builds:
     """Implements `BuildService` of the native API. `trust_host_ca` and `proxy` are the configuration's; `ended` is
@@ -75,7 +73,7 @@ class Builds:
 
         async def failed(spec: ContainerSpec, message: str) -> None:
             assert terminal is not None
-            await self._executor.run(replace(spec, args=SHELL), terminal)
+            await self._executor.run(_shell(spec, debug.SHELL, terminal), terminal)
 
         try:
             reply = await self._service.build(
@@ -189,10 +187,16 @@ class Builds:
 
         async def run(spec: ContainerSpec) -> None:
             nonlocal code
-            code = await self._executor.run(replace(spec, args=request.argv or SHELL), stdio)
+            code = await self._executor.run(_shell(spec, request.argv or debug.SHELL, stdio), stdio)
 
         await debug.open_shell(self._service, ref, request.step, AbsentRequester(), emit, run, after=request.after)
         return code
+
+
+def _shell(spec: ContainerSpec, command: tuple[str, ...], stdio: Stdio | TerminalReceiver) -> ContainerSpec:
+    """The step's container with another command. On a terminal, programs want to know its kind."""
+    kind = () if isinstance(stdio, Stdio) or any(entry.startswith("TERM=") for entry in spec.env) else ("TERM=xterm",)
+    return replace(spec, args=command, env=(*spec.env, *kind))
 
 
 class AbsentRequester:
