@@ -6,9 +6,14 @@ history read the same ones. A *vertex* is one step. Times are seconds since the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
+
+_encoder = msgspec.json.Encoder()
+_NOT_UTF8 = re.compile("[\ud800-\udfff]")
 
 
 class Range(msgspec.Struct, frozen=True):
@@ -81,3 +86,25 @@ Event = VertexEvent | StatusEvent | LogEvent | WarningEvent | ExplainEvent
 
 Emit = Callable[[Event], None]
 """Takes an event without blocking. Called on the event loop's thread only."""
+
+
+def encode(document: msgspec.Struct) -> bytes:
+    """An event, or another document that is told to people, as JSON. Bytes of file names that aren't UTF-8, which are
+    surrogates in a `str` and nothing in JSON, show as \\xNN."""
+    try:
+        return _encoder.encode(document)
+    except UnicodeEncodeError:
+        return _encoder.encode(_printable(msgspec.to_builtins(document)))
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, str):
+        return _NOT_UTF8.sub(_escaped, value)
+    if isinstance(value, dict):
+        return {_printable(key): _printable(each) for key, each in value.items()}
+    return [_printable(each) for each in value] if isinstance(value, list) else value
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"

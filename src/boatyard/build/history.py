@@ -18,10 +18,9 @@ from typing import BinaryIO
 import msgspec
 
 from boatyard.errors import ConflictError, InvalidError, NotFoundError, SolveError
-from boatyard.progress import Event, VertexEvent, WarningEvent
+from boatyard.progress import Event, VertexEvent, WarningEvent, encode
 
 _REF = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
-_encoder = msgspec.json.Encoder()
 _events = msgspec.json.Decoder(Event)
 
 
@@ -65,7 +64,7 @@ class Recording:
         self._warnings = 0
 
     def add(self, event: Event) -> None:
-        self._file.write(_encoder.encode(event) + b"\n")
+        self._file.write(encode(event) + b"\n")
         if isinstance(event, VertexEvent):
             self._steps[event.digest] = event
         elif isinstance(event, WarningEvent):
@@ -233,5 +232,5 @@ class History:
 
 def _write(directory: Path, record: BuildRecord) -> None:
     temporary = directory / "record.json.new"
-    temporary.write_bytes(_encoder.encode(record))
+    temporary.write_bytes(encode(record))
     os.replace(temporary, directory / "record.json")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from boatyard import errors
 from boatyard.client.documents.envelope import ErrorAnswer
 from boatyard.client.failure import describe
+from boatyard.progress import encode
 
 _STATUSES: tuple[tuple[type[errors.BoatyardError], int], ...] = (
     (errors.InvalidError, 400),
@@ -27,4 +26,4 @@ def status_of(error: BaseException) -> int:
 
 
 def body_of(error: BaseException) -> bytes:
-    return msgspec.json.encode(ErrorAnswer(error=describe(error)))
+    return encode(ErrorAnswer(error=describe(error)))

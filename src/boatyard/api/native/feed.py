@@ -7,7 +7,7 @@ import asyncio
 import msgspec
 
 from boatyard.client.documents.envelope import StreamEvent
-from boatyard.progress import LogEvent, StatusEvent, WarningEvent
+from boatyard.progress import LogEvent, StatusEvent, WarningEvent, encode
 
 _encoder = msgspec.json.Encoder()
 
@@ -64,7 +64,10 @@ class Feed:
                 )
             )
             self._dropped = 0
-        data = _encoder.encode_lines(self._events)
+        try:
+            data = _encoder.encode_lines(self._events)
+        except UnicodeEncodeError:
+            data = b"".join(encode(event) + b"\n" for event in self._events)
         self._events.clear()
         self._statuses.clear()
         self._log_size = 0

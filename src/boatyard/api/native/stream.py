@@ -17,6 +17,7 @@ from boatyard.api.native.feed import Feed
 from boatyard.client.documents.envelope import Failure
 from boatyard.client.failure import describe
 from boatyard.errors import BoatyardError, CancelledBuildError
+from boatyard.progress import encode
 from boatyard.wire.asgi import ClientGoneError, Receive, Send
 
 log = logging.getLogger(__name__)
@@ -98,7 +99,7 @@ async def _pass_on(task: asyncio.Task[msgspec.Struct], feed: Feed, send: Send, r
     final = task.result() if error is None else Failure(error=describe(error), ref=ref())
     if not started:
         await _start(send)
-    await send({"type": "http.response.body", "body": data + msgspec.json.encode(final) + b"\n", "more_body": False})
+    await send({"type": "http.response.body", "body": data + encode(final) + b"\n", "more_body": False})
 
 
 def _error(task: asyncio.Task[msgspec.Struct]) -> BaseException | None:
