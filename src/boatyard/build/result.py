@@ -44,11 +44,15 @@ class Result(Protocol):
 
 
 class LayersResult:
-    """A chain of layers. Implements `Result`."""
+    """A chain of layers, which are held as long as this lives. Implements `Result`."""
 
     def __init__(self, layers: Chain, store: LayerStore) -> None:
         self.layers = layers
         self._store = store
+        store.hold(layers)
+
+    def __del__(self) -> None:
+        self._store.let_go(self.layers)
 
     async def chain(self) -> Chain:
         return self.layers

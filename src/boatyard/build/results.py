@@ -21,10 +21,10 @@ class ChainResults:
         return ",".join(result.layers) if isinstance(result, LayersResult) else None
 
     async def load(self, id: str) -> Result:
-        chain = chain_of(id)
-        if not self._layers.exists(chain):
+        result = LayersResult(chain_of(id), self._layers)
+        if not self._layers.exists(result.layers):  # asked once it is held, so that the answer stays true
             raise NotFoundError("a layer of the cached result is gone")
-        return LayersResult(chain, self._layers)
+        return result
 
 
 def chain_of(id: str) -> Chain:

@@ -17,7 +17,6 @@ from boatyard.errors import NotFoundError
 from boatyard.image import documents
 from boatyard.image import reference as references
 from boatyard.image.digest import Digest
-from boatyard.image.layer.chain import Chain
 from boatyard.image.layer.store import LayerStore
 from boatyard.image.platform import Platform
 from boatyard.image.reference import Reference
@@ -92,21 +91,25 @@ class Images:
             reference, target.digest, found.descriptor, config, found.manifest.layers, found.config.rootfs.diff_ids
         )
 
-    def chain(self, image: FoundImage) -> Chain:
-        return image_chain(self._layers, image.layers, image.diff_ids)
+    async def layers(self, image: FoundImage) -> LayersResult:
+        """Its layers, which are unpacked when somebody needs their files."""
+
+        def held() -> LayersResult:
+            return LayersResult(image_chain(self._layers, image.layers, image.diff_ids), self._layers)
+
+        result = await asyncio.to_thread(held)
+        # A garbage collection may have taken a layer before it was held: it is known anew then.
+        return result if self._layers.exists(result.layers) else await asyncio.to_thread(held)
 
 
 class ImageStep:
     """The op of one `docker-image://` vertex."""
 
-    def __init__(
-        self, identifier: str, attrs: Mapping[str, str], platform: Platform, images: Images, layers: LayerStore
-    ) -> None:
+    def __init__(self, identifier: str, attrs: Mapping[str, str], platform: Platform, images: Images) -> None:
         self._reference = references.parse(identifier.partition("://")[2])
         self._mode = attrs.get("image.resolvemode", "default")
         self._platform = platform
         self._images = images
-        self._layers = layers
         self._found: FoundImage | None = None
 
     async def cache_map(self, step: StepContext) -> CacheMap:
@@ -120,5 +123,4 @@ class ImageStep:
 
     async def execute(self, step: StepContext, inputs: Sequence[Result]) -> Sequence[Result]:
         assert self._found is not None
-        chain = await asyncio.to_thread(self._images.chain, self._found)
-        return [LayersResult(chain, self._layers)]
+        return [await self._images.layers(self._found)]

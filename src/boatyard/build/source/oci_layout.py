@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from boatyard.build.requester import Requester
-from boatyard.build.result import LayersResult, Result
+from boatyard.build.result import Result
 from boatyard.build.solver.types import CacheMap, StepContext
 from boatyard.build.source.image import FoundImage, Images
 from boatyard.image import digest as digests
@@ -63,5 +63,4 @@ class OciLayoutStep:
 
     async def execute(self, step: StepContext, inputs: Sequence[Result]) -> Sequence[Result]:
         assert self._found is not None
-        chain = await asyncio.to_thread(self._images.chain, self._found)
-        return [LayersResult(chain, self._layers)]
+        return [await self._images.layers(self._found)]

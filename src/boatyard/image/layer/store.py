@@ -36,6 +36,7 @@ from boatyard.image.layer.chain import Chain, LayerId
 from boatyard.image.layer.compression import Compression, Compressor, kind_of, open_decompressed
 from boatyard.image.layer.diff import write_layer
 from boatyard.image.layer.digesting import Digester, Sink, Tee
+from boatyard.image.layer.holds import Holds
 from boatyard.image.layer.once import Once
 from boatyard.image.layer.produced import Produced, pump
 from boatyard.image.layer.rows import MADE_HERE, ORIGIN, REWRITTEN, Layer, LayerRows
@@ -72,6 +73,7 @@ class LayerStore:
         self._clock = clock
         self._rows = LayerRows(database, clock)
         self._once = Once()
+        self._holds = Holds()
 
     # Rows
 
@@ -130,7 +132,7 @@ class LayerStore:
 
     def exists(self, chain: Chain) -> bool:
         """Whether every layer's files can be had: there is a snapshot on disk, or a blob in the content store."""
-        return all(self._is_there(self._rows.find(layer)) for layer in chain)
+        return all(not self._holds.is_leaving(layer) and self._is_there(self._rows.find(layer)) for layer in chain)
 
     def _is_there(self, row: Layer | None) -> bool:
         if row is None:
@@ -164,13 +166,23 @@ class LayerStore:
             return row
 
     def remove(self, layer: LayerId) -> None:
-        """Row and snapshot; its blobs stay in the content store. ConflictError while it is mounted. Idempotent."""
-        row = self._rows.find(layer)
-        if row is None:
-            return
-        if row.snapshot is not None:
-            self.snapshotter.remove(row.snapshot)
-        self._rows.delete(layer)
+        """Row and snapshot; its blobs stay in the content store. ConflictError while it is held or mounted.
+        Idempotent."""
+        with self._holds.leaving(layer):
+            row = self._rows.find(layer)
+            if row is None:
+                return
+            if row.snapshot is not None:
+                self.snapshotter.remove(row.snapshot)
+            self._rows.delete(layer)
+
+    def hold(self, chain: Chain) -> None:
+        """Keep `remove` from taking these layers until `let_go`. One may be on its way out already: see `exists`."""
+        self._holds.hold(chain)
+
+    def let_go(self, chain: Chain) -> None:
+        """Undo one `hold`. Doesn't block: a finalizer may call it."""
+        self._holds.let_go(chain)
 
     def cleanup(self) -> None:
         """At start: make rows and snapshots agree after a crash."""
