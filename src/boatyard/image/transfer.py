@@ -188,7 +188,7 @@ class ImageTransfer:
         manifest = documents.read_manifest(content, target)
         config = documents.read_config(content, manifest)
         chain = image_chain(self._layers, manifest.layers, config.rootfs.diff_ids)
-        blobs = tuple(self._layers.blob(layer, compression, force=True) for layer in chain)
+        blobs = self._layers.blobs(chain, compression, force=True)
         changed = msgspec.structs.replace(manifest, layers=blobs)
         return documents.write(content, spec.encode(changed), target.media_type)
 

@@ -54,31 +54,28 @@ def layer_blobs(
     store: LayerStore, chain: Chain, options: ImageOptions, *, local: bool, epoch: int | None
 ) -> tuple[LayerBlob, ...]:
     """The layers as blobs. `local`: the image stays here, so that layers without a blob may be virtual. Blocks."""
-    rows = [store.get(layer) for layer in chain]
     clamp = epoch if options.rewrite_timestamp else None
-    if local and options.compression is None and clamp is None:
-        return tuple(
-            LayerBlob(_any_blob(row) or _virtual(diff_id, size), diff_id, row.created)
-            for row, (diff_id, size) in zip(rows, store.describe(chain), strict=True)
-        )
-    made = []
-    for row in rows:
-        if clamp is not None and not row.blobs:
-            # Layers that came with a base image keep their bytes: only what this build made is rewritten.
-            descriptor, diff_id = store.rewritten(row.id, options.blob_compression, max_mtime=clamp)
-        elif options.compression is None and (existing := _any_blob(row)):
-            ((diff_id, _),) = store.describe((row.id,))
-            descriptor = existing
-        else:
-            descriptor = store.blob(row.id, options.blob_compression, force=options.force_compression)
-            ((diff_id, _),) = store.describe((row.id,))
-        made.append(LayerBlob(descriptor, diff_id, row.created))
-    return tuple(made)
+    if clamp is not None:
+        return tuple(_rewritten(store, store.get(layer), options, clamp) for layer in chain)
+    virtual = local and options.compression is None
+    blobs = None if virtual else store.blobs(chain, options.blob_compression, force=options.force_compression)
+    described = store.describe(chain)
+    rows = [store.get(layer) for layer in chain]
+    if blobs is None:
+        blobs = tuple(row.origin or _virtual(*known) for row, known in zip(rows, described, strict=True))
+    return tuple(
+        LayerBlob(blob, diff_id, row.created) for blob, (diff_id, _), row in zip(blobs, described, rows, strict=True)
+    )
 
 
-def _any_blob(row: Layer) -> Descriptor | None:
-    """The blob a layer came with, before any that was made for an earlier export."""
-    return row.blobs[0] if row.blobs else None
+def _rewritten(store: LayerStore, row: Layer, options: ImageOptions, clamp: int) -> LayerBlob:
+    """With no time in it later than the epoch. Layers that came with a base image keep their bytes."""
+    if row.origin is None:
+        descriptor, diff_id = store.rewritten(row.id, options.blob_compression, max_mtime=clamp)
+    else:
+        descriptor = store.blob(row.id, options.blob_compression, force=options.force_compression)
+        ((diff_id, _),) = store.describe((row.id,))
+    return LayerBlob(descriptor, diff_id, row.created)
 
 
 def _virtual(diff_id: Digest, size: int) -> Descriptor:
