@@ -97,12 +97,17 @@ def encode(document: msgspec.Struct) -> bytes:
         return _encoder.encode(_printable(msgspec.to_builtins(document)))
 
 
+def printable(text: str) -> str:
+    """A text that may hold a name that isn't UTF-8, as it can be shown."""
+    return _NOT_UTF8.sub(_escaped, text)
+
+
 def _printable(value: Any) -> Any:
     if isinstance(value, str):
-        return _NOT_UTF8.sub(_escaped, value)
+        return printable(value)
     if isinstance(value, dict):
         return {_printable(key): _printable(each) for key, each in value.items()}
-    return [_printable(each) for each in value] if isinstance(value, list) else value
+    return [_printable(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _escaped(match: re.Match[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from boatyard.progress import Event, ExplainEvent, VertexEvent, encode
+from boatyard.progress import Event, ExplainEvent, encode
 
 
 def test_an_event_survives_json() -> None:
@@ -13,8 +13,12 @@ def test_an_event_survives_json() -> None:
 
 
 def test_names_that_are_not_utf8_show_their_bytes() -> None:
-    event = VertexEvent(digest="sha256:1", name="COPY", error=b"no caf\xe9\xff".decode(errors="surrogateescape"))
-    assert msgspec.json.decode(encode(event), type=VertexEvent).error == r"no caf\xe9\xff"
+    name = b"caf\xe9\xff".decode(errors="surrogateescape")
+    event = ExplainEvent(vertex="sha256:1", name="COPY", reasons=(f"file {name} changed", f"file {name}/é is new"))
+    assert msgspec.json.decode(encode(event), type=ExplainEvent).reasons == (
+        r"file caf\xe9\xff changed",
+        r"file caf\xe9\xff/é is new",
+    )
 
 
 def test_half_a_surrogate_pair_is_told_by_its_number() -> None:

@@ -17,6 +17,7 @@ from boatyard.client.documents.envelope import ErrorDocument
 from boatyard.client.failure import SEE_ITS_LOG, restore
 from boatyard.client.places import DESCRIPTOR_SOCKET_NAME, beside
 from boatyard.errors import InvalidError, NotFoundError, StorageError, UnavailableError
+from boatyard.progress import printable
 
 MAX_DESCRIPTORS = 16
 """In one offer."""
@@ -85,7 +86,7 @@ class DescriptorChannel:
         descriptor = _open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             status = os.fstat(descriptor)
-            identity = f"{status.st_dev}:{status.st_ino}:{os.path.realpath(path)}"
+            identity = f"{status.st_dev}:{status.st_ino}:{printable(os.path.realpath(path))}"
             return Local(token=self.offer(descriptor), identity=identity)
         finally:
             os.close(descriptor)

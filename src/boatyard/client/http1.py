@@ -13,7 +13,8 @@ import msgspec
 from boatyard import __version__
 from boatyard.client.documents.envelope import PREFIX, VERSION_HEADER
 from boatyard.client.failure import SEE_ITS_LOG
-from boatyard.errors import UnavailableError
+from boatyard.errors import InvalidError, UnavailableError
+from boatyard.progress import printable
 
 _MAX_HEAD = 65536
 _MAX_CHUNK_LINE = 256
@@ -33,14 +34,20 @@ def target(path: str, names: Mapping[str, str], query: Mapping[str, str]) -> str
 
 
 def request(method: str, target: str, body: object | None) -> bytes:
-    """`body` is a document, sent as JSON. The server is told that no other request follows on the connection."""
+    """`body` is a document, sent as JSON. The server is told that no other request follows on the connection.
+    InvalidError when a text in it, which came from a command line perhaps, isn't UTF-8."""
     head = (
         f"{method} {target} HTTP/1.1\r\nhost: boatd\r\nconnection: close\r\n"
         f"user-agent: boat/{__version__}\r\n{VERSION_HEADER}: {__version__}\r\n"
     )
     if body is None:
         return (head + ("content-length: 0\r\n\r\n" if method != "GET" else "\r\n")).encode("ascii")
-    content = msgspec.json.encode(body)
+    try:
+        content = msgspec.json.encode(body)
+    except UnicodeEncodeError as error:
+        raise InvalidError(
+            f'"{printable(error.object)}" is not UTF-8', hint="what the daemon is told by name has to be"
+        ) from error
     return (head + f"content-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n").encode(
         "ascii"
     ) + content

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boatyard.client.http1 import AnswerReader, quote, request, target
-from boatyard.errors import UnavailableError
+from boatyard.errors import InvalidError, UnavailableError
 
 
 def read(pieces: list[bytes], *, end: bool = False) -> tuple[AnswerReader, bytes]:
@@ -108,3 +108,8 @@ def test_names_and_parameters_are_quoted() -> None:
 def test_a_request_without_a_document_has_no_body() -> None:
     assert request("GET", "/x", None).endswith(b"\r\n\r\n")
     assert b"content-length: 0\r\n" in request("POST", "/x", None)
+
+
+def test_a_text_that_is_not_utf8_is_named() -> None:
+    with pytest.raises(InvalidError, match=r'"X=caf\\xe9" is not UTF-8'):
+        request("POST", "/", {"env": [b"X=caf\xe9".decode(errors="surrogateescape")]})
