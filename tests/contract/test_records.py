@@ -53,6 +53,23 @@ def test_an_alias_leads_to_the_record_too(records: Records) -> None:
     assert found and found.id == "a"
 
 
+def test_a_record_that_was_dropped_gets_no_further_key(records: Records) -> None:
+    records.store(record("a"), ["k"])
+    records.drop("a")
+    records.alias("l", "a")
+    assert records.lookup("l") is None
+
+
+def test_other_records_stay_when_one_is_dropped(records: Records) -> None:
+    records.store(record("a"), ["k1", "shared"])
+    records.store(record("b"), ["k2", "shared"])
+    records.drop("a")
+    assert records.lookup("k1") is None
+    for key in ("k2", "shared"):
+        found = records.lookup(key)
+        assert found and found.id == "b"
+
+
 def test_a_dropped_record_is_found_by_no_key(records: Records) -> None:
     records.store(record("a"), ["k1", "k2"])
     records.keep_listings("a", {0: b"listing"})

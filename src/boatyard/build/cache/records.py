@@ -1,11 +1,13 @@
 """The solver's records in SQLite, so that they outlive the daemon.
 
 Implements `solver.cache.Records`. One file, `cache.db`, apart from the metadata of images: losing it costs a rebuild,
-nothing else. Records that were looked up once are kept in memory: a build that is all cached asks for each of them.
+nothing else. Records that were stored or looked up lately are kept in memory: a build that is all cached asks for each
+of them.
 """
 
 from __future__ import annotations
 
+import threading
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -50,28 +52,29 @@ _COLUMNS = "id, key, results, name, slot, kind, created, used, uses, seconds, co
 _strings = msgspec.json.Decoder(tuple[str, ...])
 _mapping = msgspec.json.Decoder(dict[str, str])
 
-MOST_REMEMBERED = 20_000
-"""Keys kept in memory."""
+MOST_REMEMBERED = 5_000
+"""Keys kept in memory: a record takes one to three KB."""
 
 
 class SqliteRecords:
-    """Owned by the daemon's wiring. Used from the event loop's thread."""
+    """Owned by the daemon's wiring. Thread-safe: builds look records up on the event loop, pruning drops them in a
+    thread."""
 
     def __init__(self, path: Path | str) -> None:
         self._database = Database(path, MIGRATIONS)
-        self._remembered: dict[str, Record] = {}
+        self._remembered = _Remembered()
 
     def lookup(self, key: str) -> Record | None:
         if record := self._remembered.get(key):
             return record
+        changes = self._remembered.changes
         rows = self._database.rows(
             f"SELECT {_COLUMNS} FROM records WHERE id = (SELECT record FROM keys WHERE key = ?)", (key,)
         )
         if not rows:
             return None
-        if len(self._remembered) >= MOST_REMEMBERED:
-            self._remembered.clear()
-        record = self._remembered[key] = _record(rows[0])
+        record = _record(rows[0])
+        self._remembered.add((key,), record, changes)
         return record
 
     def store(self, record: Record, keys: Sequence[str]) -> None:
@@ -94,8 +97,7 @@ class SqliteRecords:
                 ),
             )
             connection.executemany("INSERT OR REPLACE INTO keys VALUES (?, ?)", [(key, record.id) for key in keys])
-        for key in keys:
-            self._remembered[key] = record
+            self._remembered.add(keys, record)
 
     def keep_listings(self, record_id: str, listings: Mapping[int, bytes]) -> None:
         with self._database.transaction() as connection:
@@ -106,8 +108,8 @@ class SqliteRecords:
 
     def alias(self, key: str, record_id: str) -> None:
         with self._database.transaction() as connection:
-            connection.execute("INSERT OR REPLACE INTO keys VALUES (?, ?)", (key, record_id))
-        self._remembered.pop(key, None)
+            connection.execute("INSERT OR REPLACE INTO keys SELECT ?, id FROM records WHERE id = ?", (key, record_id))
+            self._remembered.forget_key(key)
 
     def get(self, record_id: str) -> Record | None:
         rows = self._database.rows(f"SELECT {_COLUMNS} FROM records WHERE id = ?", (record_id,))
@@ -116,7 +118,7 @@ class SqliteRecords:
     def drop(self, record_id: str) -> None:
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM records WHERE id = ?", (record_id,))
-        self._remembered = {key: record for key, record in self._remembered.items() if record.id != record_id}
+            self._remembered.forget(record_id)
 
     def touch(self, record_ids: Iterable[str], now: float) -> None:
         with self._database.transaction() as connection:
@@ -139,6 +141,51 @@ class SqliteRecords:
 
     def close(self) -> None:
         self._database.close()
+
+
+class _Remembered:
+    """Records in memory, by key. `changes` counts what made one of them wrong, so that what was read from the database
+    before isn't remembered after. Changes are made within the database's transactions, so that both agree."""
+
+    def __init__(self) -> None:
+        self.changes = 0
+        self._lock = threading.Lock()
+        self._records: dict[str, Record] = {}
+        self._keys: dict[str, set[str]] = {}
+        """By the record's id."""
+
+    def get(self, key: str) -> Record | None:
+        return self._records.get(key)
+
+    def add(self, keys: Iterable[str], record: Record, changes: int | None = None) -> None:
+        with self._lock:
+            if changes not in (None, self.changes):
+                return
+            for key in keys:
+                self._drop(key)
+                self._records[key] = record
+                self._keys.setdefault(record.id, set()).add(key)
+            while len(self._records) > MOST_REMEMBERED:
+                self._drop(next(iter(self._records)))
+
+    def forget_key(self, key: str) -> None:
+        with self._lock:
+            self.changes += 1
+            self._drop(key)
+
+    def forget(self, record_id: str) -> None:
+        with self._lock:
+            self.changes += 1
+            for key in self._keys.pop(record_id, ()):
+                del self._records[key]
+
+    def _drop(self, key: str) -> None:
+        record = self._records.pop(key, None)
+        if record is not None:
+            keys = self._keys[record.id]
+            keys.discard(key)
+            if not keys:
+                del self._keys[record.id]
 
 
 def _json(strings: Sequence[str]) -> str:

@@ -34,7 +34,7 @@ class Record:
 
 
 class Records(Protocol):
-    """Short, blocking calls: they are made on the event loop's thread."""
+    """Short, blocking calls: they are made on the event loop's thread; pruning walks and drops in another."""
 
     def lookup(self, key: str) -> Record | None: ...
     def store(self, record: Record, keys: Sequence[str]) -> None:
@@ -45,7 +45,7 @@ class Records(Protocol):
         `explain.pack`. Nothing is kept of a record that is gone."""
 
     def alias(self, key: str, record_id: str) -> None:
-        """Let `key` lead to the record too."""
+        """Let `key` lead to the record too, if it is still there."""
 
     def get(self, record_id: str) -> Record | None: ...
     def drop(self, record_id: str) -> None: ...
@@ -80,7 +80,8 @@ class MemoryRecords:
             self._listings[record_id] = dict(listings)
 
     def alias(self, key: str, record_id: str) -> None:
-        self._keys[key] = record_id
+        if record_id in self._records:
+            self._keys[key] = record_id
 
     def get(self, record_id: str) -> Record | None:
         return self._records.get(record_id)
