@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
@@ -277,12 +278,28 @@ def test_quiet_still_tells_what_failed(boat: Boat, daemon: NativeDaemon) -> None
 def test_checks_are_printed_and_decide_the_exit_code(boat: Boat, daemon: NativeDaemon) -> None:
     daemon.answers["POST", "/builds"] = [
         WarningEvent(short="shown by the answer"),
-        BuildResult(ref="r", metadata={"result.txt": "2 warnings", "result.json": "[]", "result.statuscode": "1"}),
+        BuildResult(ref="r", metadata={"result.txt": "2 warnings", "result.json": "{}", "result.statuscode": "1"}),
     ]
     told = boat("build", "--check", ".")
     assert (told.code, told.out, told.err) == (1, "2 warnings\n", "")
-    assert boat("build", "--call=check,format=json", ".").out == "[]\n"
+    assert boat("build", "--call=check,format=json", ".").out == "{}\n"
     assert "exports" not in _request(daemon)
+
+
+def test_a_check_tells_the_error_that_would_end_the_build(boat: Boat, daemon: NativeDaemon) -> None:
+    place = {"ranges": [{"start": {"line": 2}, "end": {"line": 2}}]}
+    document = {
+        "sources": [{"filename": "Dockerfile", "data": base64.b64encode(b"FROM a\nRUNN x\n").decode()}],
+        "buildError": {"message": "unknown instruction RUNN", "location": place, "hint": "write RUN"},
+    }
+    metadata = {"result.txt": "", "result.json": json.dumps(document), "result.statuscode": "1"}
+    daemon.answers["POST", "/builds"] = [BuildResult(ref="r", metadata=metadata)]
+    told = boat("build", "--check", ".")
+    assert (told.code, told.out) == (1, "")
+    assert "Dockerfile:2" in told.err
+    assert ">>> RUNN x" in told.err
+    assert "error: unknown instruction RUNN" in told.err
+    assert "fix: write RUN" in told.err
 
 
 def test_the_context_report_tells_what_was_read_and_left_out(boat: Boat, daemon: NativeDaemon) -> None:

@@ -111,8 +111,15 @@ def _answer(console: Console, planned: Plan, result: BuildResult) -> int:
     """What a subrequest found; its status is the exit code."""
     form = "result.json" if planned.call_format == "json" else "result.txt"
     text = result.metadata.get(form, "").lstrip("\n")
-    if not text and planned.call_format == "text" and planned.call in ("check", "lint"):
-        text = "Check complete, no warnings found."
+    error = None
+    if planned.call_format == "text" and planned.call in ("check", "lint"):
+        from boatyard.cli.build import check
+
+        error = check.build_error(result.metadata.get("result.json", ""))
+        if not text and error is None:
+            text = "Check complete, no warnings found."
     console.out(text if text.endswith("\n") or not text else text + "\n")
+    if error is not None:
+        return tell(console, error)
     status = result.metadata.get("result.statuscode", "0")
     return int(status) if status.isdigit() else 1

@@ -21,9 +21,12 @@ class CheckWarning(msgspec.Struct, frozen=True, omit_defaults=True, rename="came
     location: Location | None = None
 
 
-class CheckError(msgspec.Struct, frozen=True):
+class CheckError(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`hint` is ours: BuildKit's document has none."""
+
     message: str
     location: Location
+    hint: str = ""
 
 
 class SourceInfo(msgspec.Struct, frozen=True):
@@ -65,7 +68,8 @@ def check_result(
 
 def _error(error: BoatyardError) -> CheckError:
     place = error.source if isinstance(error, BuildError) else None
-    return CheckError(error.message, location(Range(place.start, place.end)) if place else Location(()))
+    found = location(Range(place.start, place.end)) if place else Location(())
+    return CheckError(error.message, found, error.hint or "")
 
 
 def as_text(result: CheckResult) -> str:

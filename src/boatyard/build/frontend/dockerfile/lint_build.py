@@ -76,14 +76,18 @@ def invalid_default_arguments(
     *,
     escape: str,
 ) -> None:
-    """`defaults` are the values of the arguments before the first FROM when no build argument is given."""
+    """`defaults` are the values of the arguments before the first FROM when no build argument is given. A base without
+    variables, and the name of a stage above, which may be in any case, are not their doing."""
+    above: set[str] = set()
     for stage in stages:
         try:
             base = shell.expand_word(stage.base, defaults, escape=escape)
         except BoatyardError:
             # A base that can't be expanded fails the build, with a better message than this one.
             continue
-        if not is_image_name(base):
+        known = base.lower() in above
+        above.add(stage.stage_name)
+        if base != stage.base and not known and not is_image_name(base):
             detail = f"with the arguments' defaults, {stage.base!r} becomes {base!r}, which is no image name"
             report.scoped(stage.comments).add(INVALID_DEFAULT_ARG_IN_FROM, stage.range, detail)
 

@@ -222,6 +222,11 @@ def test_rules_that_need_the_conversion(dockerfile: str, rule: str) -> None:
     assert [warning.code for warning in bridge.warnings] == [rule]
 
 
+def test_the_name_of_a_stage_is_no_bad_default() -> None:
+    dockerfile = "ARG WHICH=Build\nFROM busybox AS build\nFROM Build AS one\nFROM ${WHICH}\n"
+    assert not converted(dockerfile).bridge.warnings
+
+
 def test_a_build_argument_that_no_instruction_declares_is_remarked_on() -> None:
     dockerfile = "ARG VERSION\nFROM busybox AS unused\nARG OTHER\nFROM busybox\n"
     options = {f"build-arg:{name}": "1" for name in ("VERSON", "OTHER", "TARGETOSVERSION", "HTTP_PROXY", "BUILDKIT_X")}

@@ -29,7 +29,9 @@ def arg(build: Conversion, stage: StageBuild, step: Step, instruction: Arg, word
         if value is not None and name not in NOT_IN_ENVIRONMENT:
             stage.env.set(name, value)
         if not inherited:
-            stage.outline.arguments[name] = ArgumentRecord(name, value or "", argument.comment, instruction.range)
+            before = stage.outline.arguments.get(name)
+            comment = argument.comment or (before.description if before else "")
+            stage.outline.arguments[name] = ArgumentRecord(name, value or "", comment, instruction.range)
         stage.outline.used.add(name)
         stage.arguments[name] = value
         told.append(name if value is None else f"{name}={value}")
