@@ -320,8 +320,8 @@ class Job:
                 stack.extend(missing)
                 continue
             step = SharedStep(self._solver.clock)
-            step.join(vertex.digest, self._emit)
             visit = _Visit(vertex, self._resolve(vertex), step)
+            step.join(vertex.digest, partial(self._relay, visit))
             visit.inputs = [self._visits[edge.vertex.digest] for edge in vertex.inputs]
             self._visits[vertex.digest] = visit
             stack.pop()
@@ -560,6 +560,11 @@ class Job:
     def _emit(self, event: Event) -> None:
         if self._receiver is not None:
             self._receiver(event)
+
+    def _relay(self, visit: _Visit, event: Event) -> None:
+        """Pass on what an op says. It may say something while it is looked up, before anything was told of it."""
+        self._announce(visit)
+        self._emit(event)
 
     def _announce(self, visit: _Visit) -> None:
         if not visit.told:

@@ -17,6 +17,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from boatyard.build.requester import Requester
 from boatyard.build.result import LayersResult, Result
@@ -26,6 +27,10 @@ from boatyard.image.layer.store import LayerStore
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SCP = re.compile(r"(?P<user>[\w.-]+)@(?P<host>[\w.-]+):(?P<path>(?!//).+)")
+_STALLED = 60
+"""Seconds without a byte after which an HTTP server counts as stalled."""
+_TURNS: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
+"""One at a time fetches into a mirror, whichever build it is for."""
 _UNSUPPORTED = ("git.bundle", "git.checkoutbundle", "git.sig.pubkey", "git.fetchbycommit")
 
 
@@ -69,6 +74,8 @@ class GitStep:
         self._layers = layers
         self._mirror = directory / "git" / hashlib.sha256(self._url.remote.encode()).hexdigest()[:32]
         self._commit = ""
+        self._found_as = ""
+        self._turn = _TURNS.setdefault(self._mirror, asyncio.Lock())
 
     @property
     def _keep_git_dir(self) -> bool:
@@ -108,7 +115,10 @@ class GitStep:
         ref = self._url.ref
         if _COMMIT.fullmatch(ref):
             return ref
-        names = ["HEAD"] if not ref else [ref] if ref.startswith("refs/") else [f"refs/heads/{ref}", f"refs/tags/{ref}"]
+        if ref in ("", "HEAD"):
+            names = ["HEAD"]
+        else:
+            names = [ref] if ref.startswith("refs/") else [f"refs/heads/{ref}", f"refs/tags/{ref}", f"refs/{ref}"]
         text = await self._git("ls-remote", "--", self._url.remote, *names, *(f"{name}^{{}}" for name in names))
         lines = (line.split("\t", 1) for line in text.splitlines() if "\t" in line)
         found = {name: commit for commit, name in lines}
@@ -116,6 +126,7 @@ class GitStep:
             # A tag's own object is not the commit it stands for: the peeled name is.
             for spelling in (f"{name}^{{}}", name):
                 if spelling in found:
+                    self._found_as = name
                     return found[spelling]
         if re.fullmatch(r"[0-9a-f]{7,40}", ref):
             return await self._abbreviated(ref)
@@ -125,7 +136,8 @@ class GitStep:
         )
 
     async def _abbreviated(self, ref: str) -> str:
-        await self._fetch("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*", depth=0)
+        async with self._turn:
+            await self._fetch("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*", depth=0)
         return (await self._git("rev-parse", "--verify", f"{ref}^{{commit}}", at=self._mirror)).strip()
 
     async def execute(self, step: StepContext, inputs: Sequence[Result]) -> Sequence[Result]:
@@ -147,8 +159,11 @@ class GitStep:
         return [LayersResult((layer,), self._layers)]
 
     async def _fetch_commit(self) -> None:
-        if await self._has(self._commit):
-            return
+        async with self._turn:
+            if not await self._has(self._commit):
+                await self._fetch_new()
+
+    async def _fetch_new(self) -> None:
         ref = self._url.ref
         try:
             await self._fetch(self._commit, depth=1)
@@ -182,13 +197,25 @@ class GitStep:
         await self._git("remote", "add", "origin", self._url.remote, at=work)
         await self._git("-c", "advice.detachedHead=false", "checkout", "--quiet", "FETCH_HEAD", at=work)
         if self._attrs.get("git.skipsubmodules") != "true" and (work / ".gitmodules").exists():
-            await self._git("submodule", "update", "--quiet", "--init", "--recursive", "--depth=1", at=work)
+            await self._update_submodules(work)
+        if self._keep_git_dir and self._found_as.startswith(("refs/heads/", "refs/tags/")):
+            await self._git("update-ref", self._found_as, "HEAD", at=work)
         if not self._keep_git_dir:
             for path in work.rglob(".git"):
                 if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path)
                 else:
                     path.unlink()
+
+    async def _update_submodules(self, work: Path) -> None:
+        update = ("submodule", "update", "--quiet", "--init", "--recursive")
+        try:
+            await self._git(*update, "--depth=1", at=work)
+        except UnavailableError:
+            # Not every server gives parts of a history, or a commit by its name.
+            await self._git("submodule", "deinit", "--quiet", "--force", "--all", at=work)
+            shutil.rmtree(work / ".git/modules", ignore_errors=True)
+            await self._git(*update, at=work)
 
     def _picked(self, work: Path) -> Path:
         path = work / self._url.subdir
@@ -214,7 +241,12 @@ class GitStep:
         process = await asyncio.create_subprocess_exec(
             "git",
             "-c",
-            "protocol.file.allow=always",
+            # Submodules name places of this host only where the repository itself is one.
+            f"protocol.file.allow={'always' if self._url.remote.startswith('file://') else 'user'}",
+            "-c",
+            "http.lowSpeedLimit=1",
+            "-c",
+            f"http.lowSpeedTime={_STALLED}",
             "-c",
             "safe.directory=*",
             *arguments,

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from boatyard.build.solver.cache import MemoryRecords
 from boatyard.build.solver.scheduler import Job, Solver
-from boatyard.build.solver.types import StepContext
+from boatyard.build.solver.types import CacheMap, StepContext
 from boatyard.errors import IntegrityError, InvalidError, SolveError, UnavailableError
-from boatyard.progress import Event, ExplainEvent, LogEvent, VertexEvent
-from unit.build.solver.graphs import Edge, MemoryResults, Node, Shop, node
+from boatyard.progress import Event, ExplainEvent, LogEvent, StatusEvent, VertexEvent
+from unit.build.solver.graphs import CountingOp, Edge, MemoryResults, Node, Shop, node
 
 
 class World:
@@ -311,6 +311,19 @@ def test_results_equal_those_of_a_naive_solver_whatever_was_lost(roots: Sequence
         assert not world.solver._running
 
     asyncio.run(run())
+
+
+async def test_what_an_op_tells_while_it_is_looked_up_comes_after_its_name(world: World) -> None:
+    class Chatty(CountingOp):
+        async def cache_map(self, step: StepContext) -> CacheMap:
+            step.status("asking the server")
+            return await super().cache_map(step)
+
+    job = world.solver.job(lambda vertex: Chatty(vertex, world.shop), world.events.append)  # type: ignore[arg-type]
+    await job.solve(Edge(node("source")))
+    await job.close()
+    kinds = [type(event) for event in world.events if isinstance(event, VertexEvent | StatusEvent)]
+    assert kinds[:2] == [VertexEvent, StatusEvent]
 
 
 async def test_what_is_cached_is_told_of_in_the_order_in_which_it_would_run(world: World) -> None:
