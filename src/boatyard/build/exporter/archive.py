@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from boatyard.image import reference as references
 from boatyard.image.archive import layout
 from boatyard.image.archive.contents import ArchivedImage
 from boatyard.image.archive.writer import write_archive
+from boatyard.image.digest import Digest
 from boatyard.image.interruption import run_interruptible
 from boatyard.image.layer.store import LayerStore
 from boatyard.image.lease import Leases
@@ -47,6 +49,7 @@ class ArchiveExporter:
                 f"this output needs a {kind} to write to", hint="give it dest=PATH, or dest=- for standard output"
             )
         names = [references.parse(name).with_default_tag() for name in wanted.names]
+        started = time.time()
         with self._leases.hold() as lease:
             images = [
                 await assembled_image(self._layers, step, built, wanted, local=False, indexed=request.multi_platform)
@@ -58,15 +61,22 @@ class ArchiveExporter:
             named, config = await asyncio.to_thread(self._keep, images, wanted, request.multi_platform)
             lease.add_blob(named.digest)
             archived = ArchivedImage(named, tuple(str(name) for name in names))
+            streams = LayerStreams(self._layers, self._fresh(images, started))
             step.status("writing the archive")
             if target.file_fd is not None:
                 file_fd = target.file_fd
-                await run_interruptible(lambda stop: self._write(file_fd, archived, wanted))
+                await run_interruptible(lambda stop: self._write(file_fd, archived, wanted, streams))
             elif target.directory_fd is not None:
                 directory_fd = target.directory_fd
-                await run_interruptible(lambda stop: self._write_layout(directory_fd, archived))
+                await run_interruptible(lambda stop: self._write_layout(directory_fd, archived, streams))
             step.status("writing the archive", done=True)
         return Exported(assemble.response([str(name) for name in names], named, config))
+
+    def _fresh(self, images: Sequence[AssembledImage], started: float) -> frozenset[Digest]:
+        """Blobs that this export made: they were digested while they were written, and needn't be once more."""
+        content = self._layers.content
+        digests = {blob.descriptor.digest for image in images for blob in image.layers}
+        return frozenset(digest for digest in digests if (info := content.info(digest)) and info.modified >= started)
 
     def _keep(
         self, images: Sequence[AssembledImage], wanted: ImageOptions, multi_platform: bool
@@ -80,17 +90,17 @@ class ArchiveExporter:
         keep(self._layers, index)
         return index.descriptor, None
 
-    def _write(self, fd: int, archived: ArchivedImage, wanted: ImageOptions) -> None:
+    def _write(self, fd: int, archived: ArchivedImage, wanted: ImageOptions, streams: LayerStreams) -> None:
         with open(fd, "wb", closefd=False, buffering=0) as file:
             write_archive(
                 file,
                 [archived],
                 self._layers.content,
-                LayerStreams(self._layers),
+                streams,
                 epoch=wanted.epoch or 0,
                 docker=self._docker,
             )
 
-    def _write_layout(self, fd: int, archived: ArchivedImage) -> None:
+    def _write_layout(self, fd: int, archived: ArchivedImage, streams: LayerStreams) -> None:
         directory = Path(os.readlink(f"/proc/self/fd/{fd}"))
-        layout.write_layout(directory, [archived], self._layers.content, LayerStreams(self._layers))
+        layout.write_layout(directory, [archived], self._layers.content, streams)

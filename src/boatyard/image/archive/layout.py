@@ -74,7 +74,7 @@ def check_layout(marker: bytes) -> None:
     """Raises UnsupportedError unless `oci-layout` says version 1."""
     try:
         version = msgspec.json.decode(marker, type=dict[str, str]).get("imageLayoutVersion", "")
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InvalidError(f"the file oci-layout is not valid: {error}") from error
     if not version.startswith("1."):
         raise UnsupportedError(f"the image layout has version {version!r}; only 1.x is known")

@@ -26,7 +26,7 @@ import msgspec
 
 from boatyard.errors import IntegrityError, LayerError, NotFoundError
 from boatyard.image import digest as digests
-from boatyard.image.content.store import ContentStore
+from boatyard.image.content.store import ContentStore, Ingester
 from boatyard.image.content.verified import check_blob, verified
 from boatyard.image.database import Database
 from boatyard.image.digest import Digest
@@ -66,8 +66,12 @@ class LayerStore:
         *,
         limits: Limits = DEFAULT_LIMITS,
         clock: Callable[[], float] = time.time,
+        derived: Ingester | None = None,
     ) -> None:
+        """`derived` is where blobs are put that can be made again from a snapshot: the content store, perhaps in a way
+        that doesn't wait for the disk."""
         self.content = content
+        self._derived = derived or content
         self.snapshotter = snapshotter
         self._limits = limits
         self._clock = clock
@@ -425,7 +429,7 @@ class LayerStore:
     ) -> tuple[Descriptor, Digest, int]:
         """One pass: read, digest, compress, digest and store. (blob, diff ID, bytes of the tar)"""
         expected = row.diff_id if max_mtime is None else None
-        with self.content.ingest(f"layer {row.id} {uuid.uuid4().hex}") as writer:
+        with self._derived.ingest(f"layer {row.id} {uuid.uuid4().hex}") as writer:
             digester = Digester(digests.algorithm(expected) if expected else "sha256")
             compressor = Compressor(writer, compression.kind, compression.effective_level)
             # Uncompressed, the blob's digest is the diff ID: the writer computes it anyway.
