@@ -3,22 +3,28 @@
 A directory a build, `history/REF/`: `record.json`, `events.jsonl` (the build's progress events, one a line) and
 `graphs` (what a step of it can be debugged from). Records of builds that were running when the daemon was killed are
 found as "interrupted".
+
+Recording never fails a build: what a full disk doesn't take is missing here, and the daemon's log says so.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
 
-from boatyard.errors import ConflictError, InvalidError, NotFoundError, SolveError
+from boatyard.errors import ConflictError, IntegrityError, InvalidError, NotFoundError, SolveError
 from boatyard.progress import Event, VertexEvent, WarningEvent, encode
+
+log = logging.getLogger(__name__)
 
 _REF = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _events = msgspec.json.Decoder(Event)
@@ -59,12 +65,33 @@ class Recording:
         self.record = record
         self._directory = directory
         self._clock = clock
-        self._file: BinaryIO = open(directory / "events.jsonl", "wb", buffering=256 << 10)
+        self._file: BinaryIO | None = None
         self._steps: dict[str, VertexEvent] = {}
         self._warnings = 0
+        with self._failing():
+            directory.mkdir()
+            _write(directory, record)
+            self._file = open(directory / "events.jsonl", "wb", buffering=256 << 10)  # noqa: SIM115
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """What the disk refuses ends the recording, not the build."""
+        try:
+            yield
+        except OSError as error:
+            log.warning("build %s can't be recorded: %s", self.record.ref, error)
+            self._close()
+
+    def _close(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            with suppress(OSError):  # told already; it is closed all the same
+                file.close()
 
     def add(self, event: Event) -> None:
-        self._file.write(encode(event) + b"\n")
+        if self._file is not None:
+            with self._failing():
+                self._file.write(encode(event) + b"\n")
         if isinstance(event, VertexEvent):
             self._steps[event.digest] = event
         elif isinstance(event, WarningEvent):
@@ -80,9 +107,10 @@ class Recording:
         results: Mapping[str, Sequence[str]] | None = None,
     ) -> BuildRecord:
         """`graphs`: encoded definitions, one a platform."""
-        self._file.close()
-        if graphs:
-            (self._directory / "graphs").write_bytes(msgspec.msgpack.encode(graphs))
+        with self._failing():
+            if self._file is not None:
+                self._file.flush()
+        self._close()
         self.record = msgspec.structs.replace(
             self.record,
             status=status,
@@ -96,7 +124,10 @@ class Recording:
             warnings=self._warnings,
             results={digest: list(ids) for digest, ids in (results or {}).items()},
         )
-        _write(self._directory, self.record)
+        with self._failing():
+            _write(self._directory, self.record)
+            if graphs:
+                (self._directory / "graphs").write_bytes(msgspec.msgpack.encode(graphs))
         return self.record
 
 
@@ -117,6 +148,14 @@ class History:
         self._clock = clock
         self._running: set[str] = set()
         root.mkdir(parents=True, exist_ok=True)
+        self._clear()
+
+    def _clear(self) -> None:
+        """Delete what was half made or half deleted when an earlier process ended."""
+        for directory in self._root.iterdir():
+            (directory / "record.json.new").unlink(missing_ok=True)
+            if not (directory / "record.json").exists():
+                shutil.rmtree(directory, ignore_errors=True)
 
     def begin(
         self,
@@ -130,7 +169,6 @@ class History:
     ) -> Recording:
         directory = self._directory(ref)
         shutil.rmtree(directory, ignore_errors=True)
-        directory.mkdir()
         record = BuildRecord(
             ref=ref,
             name=name,
@@ -140,7 +178,6 @@ class History:
             scope=scope,
             trust_host_ca=trust_host_ca,
         )
-        _write(directory, record)
         self._running.add(ref)
         return Recording(directory, record, self._clock)
 
@@ -161,6 +198,8 @@ class History:
             raise NotFoundError("there is no build in the history yet", hint="build something: `boat build .`")
         if record := self._read(self._directory(ref)):
             return record
+        if (self._directory(ref) / "record.json").exists():
+            raise _damaged(ref)
         matching = [record for record in self.records() if record.ref.startswith(ref)]
         if len(matching) == 1:
             return matching[0]
@@ -169,12 +208,19 @@ class History:
         raise NotFoundError(f"no build {ref!r} in the history", hint="`boat builder history` lists what is kept")
 
     def events(self, ref: str) -> Iterator[Event]:
-        """Everything a build told, in order."""
+        """Everything a build told, in order. IntegrityError where a line is damaged."""
         path = self._directory(self.get(ref).ref) / "events.jsonl"
-        with open(path, "rb") as file:
+        try:
+            file = open(path, "rb")  # noqa: SIM115
+        except FileNotFoundError:
+            return
+        with file:
             for line in file:
                 if line.endswith(b"\n"):  # the last line of a build that runs, or was killed, may be torn
-                    yield _events.decode(line)
+                    try:
+                        yield _events.decode(line)
+                    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                        raise _damaged(ref) from error
 
     def graphs(self, ref: str) -> list[bytes]:
         """The definitions a build solved, encoded, one a platform. NotFoundError if it didn't get as far."""
@@ -184,7 +230,10 @@ class History:
             raise NotFoundError(
                 f"build {ref!r} left no graph behind", hint="only builds that got as far as a graph can be debugged"
             ) from error
-        return msgspec.msgpack.decode(data, type=list[bytes])
+        try:
+            return msgspec.msgpack.decode(data, type=list[bytes])
+        except msgspec.DecodeError as error:
+            raise _damaged(ref) from error
 
     def pin(self, ref: str, pinned: bool = True) -> None:
         record = self.get(ref)
@@ -192,11 +241,14 @@ class History:
 
     def delete(self, ref: str) -> str:
         """The whole ref. ConflictError while it runs."""
-        record = self.get(ref)
-        if record.ref in self._running:
-            raise ConflictError(f"build {record.ref} is running", hint="cancel it first")
-        shutil.rmtree(self._directory(record.ref))
-        return record.ref
+        try:
+            ref = self.get(ref).ref
+        except IntegrityError:
+            log.info("the damaged record of build %s is deleted", ref)
+        if ref in self._running:
+            raise ConflictError(f"build {ref} is running", hint="cancel it first")
+        shutil.rmtree(self._directory(ref))
+        return ref
 
     def expire(self) -> None:
         """Delete what is too old or too many."""
@@ -223,7 +275,10 @@ class History:
     def _read(self, directory: Path) -> BuildRecord | None:
         try:
             record = msgspec.json.decode((directory / "record.json").read_bytes(), type=BuildRecord)
-        except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            log.warning("%s is damaged: %s", directory / "record.json", error)
             return None
         if record.status == "running" and record.ref not in self._running:
             return msgspec.structs.replace(record, status="interrupted")
@@ -234,3 +289,10 @@ def _write(directory: Path, record: BuildRecord) -> None:
     temporary = directory / "record.json.new"
     temporary.write_bytes(encode(record))
     os.replace(temporary, directory / "record.json")
+
+
+def _damaged(ref: str) -> IntegrityError:
+    return IntegrityError(
+        f"the record of build {ref} is damaged on disk",
+        hint=f"delete it with `boat builder history rm {ref}`; images and cache are not affected",
+    )

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import resource
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from boatyard.build.history import History
-from boatyard.errors import ConflictError, InvalidError, NotFoundError, SolveError
-from boatyard.progress import LogEvent, VertexEvent
+from boatyard.errors import ConflictError, IntegrityError, InvalidError, NotFoundError, SolveError
+from boatyard.progress import Event, LogEvent, VertexEvent
 
 
 class Clock:
@@ -35,7 +37,7 @@ def record(history: History, ref: str, status: str = "completed") -> None:
 
 def test_a_build_is_replayed_as_it_was_told(history: History) -> None:
     recording = history.begin("r1", "app", {"target": "x"}, [{"type": "image"}], "/src")
-    events = [
+    events: list[Event] = [
         VertexEvent(digest="d", name="step", cached=True),
         LogEvent(vertex="d", stream=1, data="hello\n", time=1.0),
     ]
@@ -117,3 +119,64 @@ def test_a_running_build_is_not_deleted(history: History) -> None:
 def test_a_ref_is_no_path(history: History, ref: str) -> None:
     with pytest.raises(InvalidError):
         history.begin(ref, "", {}, [], "")
+
+
+def test_what_a_killed_daemon_left_half_made_is_deleted_at_start(history: History, tmp_path: Path) -> None:
+    record(history, "whole")
+    (tmp_path / "history/half").mkdir()
+    (tmp_path / "history/half/record.json.new").write_bytes(b"{")
+    (tmp_path / "history/whole/record.json.new").write_bytes(b"{")
+    History(tmp_path / "history")
+    assert sorted(str(path.relative_to(tmp_path / "history")) for path in (tmp_path / "history").rglob("*")) == [
+        "whole",
+        "whole/events.jsonl",
+        "whole/record.json",
+    ]
+
+
+@pytest.mark.parametrize("garbage", [b"", b"\xff\xfe", b'{"ref": 3}'])
+def test_a_damaged_record_is_named_and_hides_no_other(history: History, tmp_path: Path, garbage: bytes) -> None:
+    record(history, "good")
+    record(history, "bad")
+    (tmp_path / "history/bad/record.json").write_bytes(garbage)
+    assert [each.ref for each in history.records()] == ["good"]
+    with pytest.raises(IntegrityError, match="build bad"):
+        history.get("bad")
+    assert history.delete("bad") == "bad"
+    with pytest.raises(NotFoundError):
+        history.get("bad")
+
+
+def test_a_damaged_log_is_named(history: History, tmp_path: Path) -> None:
+    recording = history.begin("r1", "app", {}, [], "/src")
+    recording.add(LogEvent(vertex="d", stream=1, data="hello\n", time=1.0))
+    recording.end("completed")
+    with open(tmp_path / "history/r1/events.jsonl", "ab") as file:
+        file.write(b"\xff\xfe\n")
+    events = history.events("r1")
+    assert isinstance(next(events), LogEvent)
+    with pytest.raises(IntegrityError, match="build r1"):
+        next(events)
+
+
+@pytest.fixture
+def largest_file() -> Iterator[Callable[[int], None]]:
+    """Lets no file grow beyond a size: what a full disk does, for everybody."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("size", [0, 1, 200, 100_000])
+def test_a_full_disk_ends_the_recording_but_not_the_build(
+    history: History, size: int, largest_file: Callable[[int], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    largest_file(size)
+    recording = history.begin("r1", "app", {}, [], "/src")
+    for number in range(1000):
+        recording.add(VertexEvent(digest=str(number), name="x" * 1000))
+    ended = recording.end("completed", graphs=[b"g" * 200_000])
+    history.ended("r1")
+    assert (ended.status, ended.steps) == ("completed", 1000)
+    assert "build r1 can't be recorded" in caplog.text
+    assert all(each.status == "completed" for each in history.records())
