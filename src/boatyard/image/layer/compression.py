@@ -22,7 +22,7 @@ _MEDIA_TYPES = {
     "zstd": (spec.OCI_LAYER_ZSTD, spec.DOCKER_LAYER_ZSTD),
 }
 _LEVELS = {"tar": range(1), "gzip": range(10), "zstd": range(23)}
-_DEFAULT_LEVEL = {"tar": 0, "gzip": 2, "zstd": 3}
+_DEFAULT_LEVEL = {"tar": 0, "gzip": 2, "zstd": 2}
 
 
 @dataclass(frozen=True, slots=True)
