@@ -14,11 +14,12 @@ from pathlib import Path
 
 @dataclass
 class Served:
-    """`answers` are (path, status) in order."""
+    """`answers` are (path, status) in order; `authorizations` the headers of that name."""
 
     directory: Path
     url: str
     answers: list[tuple[str, int]] = field(default_factory=list)
+    authorizations: list[str] = field(default_factory=list)
 
     def asked(self, path: str) -> list[int]:
         return [status for asked, status in self.answers if asked == path]
@@ -33,6 +34,8 @@ def serve(directory: Path) -> Iterator[Served]:
     class Handler(http.server.SimpleHTTPRequestHandler):
         def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
             served.answers.append((self.path, int(code)))
+            if value := self.headers.get("Authorization"):
+                served.authorizations.append(value)
 
         def log_message(self, format: str, *args: object) -> None:
             pass

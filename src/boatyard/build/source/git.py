@@ -22,6 +22,7 @@ from weakref import WeakValueDictionary
 from boatyard.build.requester import Requester
 from boatyard.build.result import LayersResult, Result
 from boatyard.build.solver.types import CacheMap, StepContext
+from boatyard.build.source import address
 from boatyard.errors import IntegrityError, InvalidError, NotFoundError, UnavailableError, UnsupportedError
 from boatyard.image.layer.store import LayerStore
 
@@ -69,6 +70,7 @@ class GitStep:
         fragment = identifier.partition("://")[2].partition("#")[2]
         full = attrs.get("git.fullurl") or identifier.partition("#")[0]
         self._url = parse(f"{full}#{fragment}" if fragment else full)
+        self._shown = address.shown(self._url.remote)
         self._attrs = attrs
         self._requester = requester
         self._layers = layers
@@ -85,7 +87,7 @@ class GitStep:
         self._commit = commit = await self._resolve()
         self._check(commit)
         parts = {
-            "the repository": self._url.remote,
+            "the repository": self._shown,
             "the commit": commit,
             "the sub-directory": self._url.subdir,
             "the .git directory": "kept" if self._keep_git_dir else "left out",
@@ -106,7 +108,7 @@ class GitStep:
         wanted = self._attrs.get("git.checksum", "")
         if wanted and not commit.startswith(wanted):
             raise IntegrityError(
-                f"{self._url.remote}#{self._url.ref or 'HEAD'} is at commit {commit}, but the checksum asks for {wanted}",
+                f"{self._shown}#{self._url.ref or 'HEAD'} is at commit {commit}, but the checksum asks for {wanted}",
                 hint="correct --checksum, or name the commit as the ref",
             )
 
@@ -131,8 +133,8 @@ class GitStep:
         if re.fullmatch(r"[0-9a-f]{7,40}", ref):
             return await self._abbreviated(ref)
         raise NotFoundError(
-            f"{self._url.remote} has no branch or tag {ref or 'HEAD'!r}",
-            hint=f"`git ls-remote {self._url.remote}` lists them",
+            f"{self._shown} has no branch or tag {ref or 'HEAD'!r}",
+            hint=f"`git ls-remote {self._shown}` lists them",
         )
 
     async def _abbreviated(self, ref: str) -> str:
@@ -171,7 +173,7 @@ class GitStep:
             # Servers may refuse to serve a commit by its name: then everything the ref leads to is fetched.
             await self._fetch("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*", depth=0)
         if not await self._has(self._commit):
-            raise NotFoundError(f"{self._url.remote} has no commit {self._commit}", hint=f"is the ref {ref!r} right?")
+            raise NotFoundError(f"{self._shown} has no commit {self._commit}", hint=f"is the ref {ref!r} right?")
 
     async def _has(self, commit: str) -> bool:
         if not (self._mirror / "HEAD").exists():
@@ -185,14 +187,14 @@ class GitStep:
     async def _fetch(self, *refs: str, depth: int) -> None:
         if not (self._mirror / "HEAD").exists():
             self._mirror.parent.mkdir(parents=True, exist_ok=True)
-            await self._git("init", "--quiet", "--bare", str(self._mirror))
+            await self._git("init", "--quiet", "--template=", "--bare", str(self._mirror))
         limit = [f"--depth={depth}"] if depth else []
         await self._git(
             "fetch", "--quiet", "--no-write-fetch-head", *limit, "--", self._url.remote, *refs, at=self._mirror
         )
 
     async def _check_out(self, work: Path) -> None:
-        await self._git("init", "--quiet", str(work))
+        await self._git("init", "--quiet", "--template=", str(work))
         await self._git("fetch", "--quiet", "--depth=1", "--", str(self._mirror), self._commit, at=work)
         await self._git("remote", "add", "origin", self._url.remote, at=work)
         await self._git("-c", "advice.detachedHead=false", "checkout", "--quiet", "FETCH_HEAD", at=work)
@@ -200,7 +202,9 @@ class GitStep:
             await self._update_submodules(work)
         if self._keep_git_dir and self._found_as.startswith(("refs/heads/", "refs/tags/")):
             await self._git("update-ref", self._found_as, "HEAD", at=work)
-        if not self._keep_git_dir:
+        if self._keep_git_dir:
+            await asyncio.to_thread(_tidy, work / ".git")
+        else:
             for path in work.rglob(".git"):
                 if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path)
@@ -221,7 +225,7 @@ class GitStep:
         path = work / self._url.subdir
         # A symlink in the repository must not lead out of the checkout.
         if not path.is_dir() or not path.resolve().is_relative_to(work.resolve()):
-            raise NotFoundError(f"{self._url.remote} has no directory {self._url.subdir!r} at {self._commit[:12]}")
+            raise NotFoundError(f"{self._shown} has no directory {self._url.subdir!r} at {self._commit[:12]}")
         return path
 
     async def _git(self, *arguments: str, at: Path | None = None) -> str:
@@ -264,8 +268,9 @@ class GitStep:
             raise
         if process.returncode:
             raise UnavailableError(
-                f"git {arguments[0]} failed for {self._url.remote}: {_reason(err)}",
-                hint="does the repository exist, and may this build read it? See --secret id=GIT_AUTH_TOKEN and --ssh default",
+                f"git {arguments[0]} failed for {self._shown}: {address.shown(_reason(err))}",
+                hint="does the repository exist, and may this build read it? "
+                "See --secret id=GIT_AUTH_TOKEN and --ssh default",
             )
         return out.decode("utf-8", "surrogateescape")
 
@@ -297,6 +302,15 @@ def _reason(err: bytes) -> str:
     lines = [line.strip() for line in err.decode("utf-8", "replace").splitlines() if line.strip()]
     told = [line for line in lines if line.startswith(("fatal:", "error:"))]
     return (told or lines or ["it gave no reason"])[0]
+
+
+def _tidy(directory: Path) -> None:
+    """Take out of a `.git` directory what speaks of this host and this moment, and credentials."""
+    shutil.rmtree(directory / "logs", ignore_errors=True)
+    (directory / "FETCH_HEAD").unlink(missing_ok=True)
+    for config in directory.rglob("config"):
+        text = config.read_text(errors="surrogateescape")
+        config.write_text(address.shown(text), errors="surrogateescape")
 
 
 def _move(source: Path, target: Path) -> None:

@@ -14,8 +14,10 @@ from __future__ import annotations
 import asyncio
 import email.message
 import hashlib
+import http.client
 import os
 import re
+import socket
 import threading
 import urllib.error
 import urllib.parse
@@ -23,7 +25,8 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Any, Protocol
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -31,6 +34,7 @@ from boatyard import __version__
 from boatyard.build.requester import Requester
 from boatyard.build.result import LayersResult, Result
 from boatyard.build.solver.types import CacheMap, StepContext
+from boatyard.build.source import address
 from boatyard.errors import (
     CancelledBuildError,
     IntegrityError,
@@ -47,6 +51,10 @@ SESSION_HOST = "buildkit-session"
 TIMEOUT = 60.0
 """Seconds without a byte after which a server counts as stalled."""
 CHUNK = 256 << 10
+LONGEST_NAME = 255
+"""Bytes of a file name."""
+_TURNS: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
+"""One at a time downloads a URL, whichever build it is for: the next one finds it, and asks whether it is new."""
 
 _Progress = Callable[[int, int], None]
 """Takes bytes so far and bytes in all (0: unknown)."""
@@ -67,6 +75,54 @@ class Download(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     filename: str = ""
 
 
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """To http(s) only; credentials go to the host that they are for, and to no other."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        target = urllib.parse.urlsplit(newurl)
+        if target.scheme not in ("http", "https"):
+            raise UnsupportedError(
+                f"{address.shown(req.full_url)} leads to {target.scheme}:, which is not followed",
+                hint="name the place where the file is",
+            )
+        request = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if request is not None and target.netloc != urllib.parse.urlsplit(req.full_url).netloc:
+            request.headers.pop("Authorization", None)
+        return request
+
+
+class _Connection:
+    """What a download reads from, so that another thread can end it: a read doesn't look at anything."""
+
+    def __init__(self) -> None:
+        self._stopped = threading.Event()
+        self._socket: socket.socket | None = None
+        self._lock = threading.Lock()
+
+    def opened(self, response: http.client.HTTPResponse) -> None:
+        with self._lock:
+            self._socket = socket.socket(fileno=os.dup(response.fileno()))
+        self.check()
+
+    def check(self) -> None:
+        if self._stopped.is_set():
+            raise CancelledBuildError("the build was cancelled")
+
+    def stop(self) -> None:
+        """The download ends with CancelledBuildError, if it hasn't ended."""
+        self._stopped.set()
+        with self._lock:
+            if self._socket is not None:
+                try:
+                    self._socket.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass  # the server was quicker
+                self._socket.close()
+                self._socket = None
+
+
 class HttpStep:
     """The op of one http(s) vertex in one build."""
 
@@ -76,18 +132,21 @@ class HttpStep:
         if attrs.get("http.sig.pubkey"):
             raise UnsupportedError("verifying a download's signature is not supported yet", hint="use --checksum")
         self._url = identifier
+        self._shown = address.shown(identifier)
         self._attrs = attrs
         self._requester = requester
         self._layers = layers
         self._checksum = digests.parse(attrs["http.checksum"]) if attrs.get("http.checksum") else None
         key = "\0".join([identifier, *sorted(f"{k}={v}" for k, v in attrs.items() if k.startswith("http.header."))])
         self._directory = directory / "http" / hashlib.sha256(key.encode()).hexdigest()[:32]
+        self._turn = _TURNS.setdefault(self._directory, asyncio.Lock())
         self._download: Download | None = None
 
     async def cache_map(self, step: StepContext) -> CacheMap:
-        self._download = download = await self._fetch(step)
+        async with self._turn:
+            self._download = download = await self._fetch(step)
         parts = {
-            "the URL": self._url,
+            "the URL": self._shown,
             "the content": download.digest,
             "the file name": self._filename(download),
             "the file's mode and owner": f"{self._mode():o} {self._owner()}",
@@ -119,7 +178,7 @@ class HttpStep:
             if digests.of_hash(hasher) != download.digest:
                 (self._directory / "about.json").unlink(missing_ok=True)
                 raise IntegrityError(
-                    f"the kept download of {self._url} is damaged", hint="build again: it will be fetched anew"
+                    f"the kept download of {self._shown} is damaged", hint="build again: it will be fetched anew"
                 )
             os.chown(target, *self._owner())
             os.chmod(target, self._mode())
@@ -143,7 +202,8 @@ class HttpStep:
             or os.path.basename(urllib.parse.urlsplit(self._url).path)
         )
         name = os.path.basename(urllib.parse.unquote(name))
-        return name if name not in ("", ".", "..") else "download"
+        usable = name not in ("", ".", "..") and "\0" not in name and len(os.fsencode(name)) <= LONGEST_NAME
+        return name if usable else "download"
 
     async def _fetch(self, step: StepContext) -> Download:
         kept = self._kept()
@@ -152,23 +212,26 @@ class HttpStep:
         if urllib.parse.urlsplit(self._url).hostname == SESSION_HOST:
             return await self._upload(step)
         headers = await self._headers()
-        stop = threading.Event()
+        connection = _Connection()
         loop = asyncio.get_running_loop()
 
         def progress(current: int, total: int) -> None:
-            loop.call_soon_threadsafe(step.status, self._url, "downloading", current, total)
+            loop.call_soon_threadsafe(step.status, self._shown, "downloading", current, total)
 
         try:
-            return await asyncio.to_thread(self._get, headers, kept, progress, stop)
+            return await asyncio.to_thread(self._get, headers, kept, progress, connection)
         finally:
-            stop.set()  # a thread can't be cancelled: it looks here between two reads
+            connection.stop()  # a thread can't be cancelled
 
     async def _headers(self) -> dict[str, str]:
         headers = {"User-Agent": f"boatyard/{__version__}", "Accept-Encoding": "identity"}
         for name, value in self._attrs.items():
             if name.startswith("http.header."):
                 headers[name.removeprefix("http.header.")] = value
-        host = urllib.parse.urlsplit(self._url).netloc
+        url, basic = address.without_credentials(self._url)
+        if basic:
+            headers["Authorization"] = basic
+        host = urllib.parse.urlsplit(url).netloc
         named = self._attrs.get("http.authheadersecret")
         for id in [named] if named else [f"HTTP_AUTH_HEADER_{host}", f"HTTP_AUTH_TOKEN_{host}"]:
             if (secret := await self._requester.secret(id)) is not None:
@@ -178,31 +241,37 @@ class HttpStep:
         return headers
 
     def _get(
-        self, headers: Mapping[str, str], kept: Download | None, progress: _Progress, stop: threading.Event
+        self, headers: Mapping[str, str], kept: Download | None, progress: _Progress, connection: _Connection
     ) -> Download:
-        request = urllib.request.Request(self._url, headers=dict(headers))
+        request = urllib.request.Request(address.without_credentials(self._url)[0], headers=dict(headers))
         if kept and kept.etag:
             request.add_header("If-None-Match", kept.etag)
         if kept and kept.last_modified:
             request.add_header("If-Modified-Since", kept.last_modified)
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
-                return self._keep(response, response.headers, progress, stop)
+            with urllib.request.build_opener(_Redirects).open(request, timeout=TIMEOUT) as response:
+                connection.opened(response)
+                return self._keep(response, response.headers, progress, connection)
         except urllib.error.HTTPError as error:
             with error:
                 if error.code == 304 and kept:
                     self._verify(kept.digest)
                     return kept
                 kind = NotFoundError if error.code in (404, 410) else UnavailableError
-                raise kind(f"{self._url} answers {error.code} {error.reason}", hint="is the URL right?") from error
-        except (urllib.error.URLError, OSError) as error:
+                raise kind(f"{self._shown} answers {error.code} {error.reason}", hint="is the URL right?") from error
+        except TimeoutError as error:
+            raise UnavailableError(
+                f"can't download {self._shown}: nothing came for {TIMEOUT:g} seconds", hint="build again"
+            ) from error
+        except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
+            connection.check()
             reason = error.reason if isinstance(error, urllib.error.URLError) else error
             raise UnavailableError(
-                f"can't download {self._url}: {reason}",
+                f"can't download {self._shown}: {reason}",
                 hint="is the network there? Proxies are taken from HTTP_PROXY and the like",
             ) from error
         except ValueError as error:
-            raise InvalidError(f"can't download {self._url}: {error}") from error
+            raise InvalidError(f"can't download {self._shown}: {error}") from error
 
     async def _upload(self, step: StepContext) -> Download:
         id = urllib.parse.urlsplit(self._url).path.strip("/")
@@ -216,12 +285,12 @@ class HttpStep:
 
         def read() -> Download:
             with open(stream, "rb", buffering=0) as source:
-                return self._keep(source, email.message.Message(), progress, threading.Event())
+                return self._keep(source, email.message.Message(), progress, _Connection())
 
         return await asyncio.to_thread(read)
 
     def _keep(
-        self, source: _Readable, headers: email.message.Message, progress: _Progress, stop: threading.Event
+        self, source: _Readable, headers: email.message.Message, progress: _Progress, connection: _Connection
     ) -> Download:
         """Read to the end, verify, and put it in the place of what was kept."""
         self._directory.mkdir(parents=True, exist_ok=True)
@@ -232,16 +301,16 @@ class HttpStep:
         try:
             with open(temporary, "xb") as file:
                 while chunk := source.read(CHUNK):
-                    if stop.is_set():
-                        raise CancelledBuildError("the build was cancelled")
+                    connection.check()
                     hasher.update(chunk)
                     file.write(chunk)
                     size += len(chunk)
                     progress(size, total)
+            connection.check()
             if total and size != total:
-                raise UnavailableError(f"{self._url} ended after {size} of {total} bytes", hint="build again")
+                raise UnavailableError(f"{self._shown} ended after {size} of {total} bytes", hint="build again")
             download = Download(
-                url=self._url,
+                url=self._shown,
                 digest=digests.of_hash(hasher),
                 size=size,
                 etag=headers.get("ETag") or "",
@@ -258,7 +327,7 @@ class HttpStep:
     def _verify(self, digest: str) -> None:
         if self._checksum and digest != self._checksum:
             raise IntegrityError(
-                f"{self._url} has the digest {digest}, but the checksum asks for {self._checksum}",
+                f"{self._shown} has the digest {digest}, but the checksum asks for {self._checksum}",
                 hint="correct --checksum if the file was meant to change",
             )
 
