@@ -14,7 +14,9 @@ from pathlib import Path
 
 from boatyard.build.ops.cachemount import CacheMounts
 from boatyard.build.solver.cache import Records
+from boatyard.build.source.occupancy import Occupancy
 from boatyard.build.usage import CACHE_MOUNT, GIT, LOCAL, Usage, UsageList, matcher
+from boatyard.errors import ConflictError, NotFoundError
 
 GB = 1_000_000_000
 
@@ -56,8 +58,8 @@ def default_policies(root: Path, **bounds: int) -> tuple[Policy, ...]:
 
 
 class Pruner:
-    """Removes records by policy. One per daemon. `sweep` frees the layers and blobs nothing holds any more and says how
-    many bytes that gave. Blocks."""
+    """Removes records by policy. One per daemon; several threads may prune at once. `sweep` frees the layers and blobs
+    nothing holds any more and says how many bytes that gave. Blocks."""
 
     def __init__(
         self,
@@ -67,52 +69,66 @@ class Pruner:
         root: Path,
         sweep: Callable[[], int],
         *,
+        occupancy: Occupancy | None = None,
         clock: Callable[[], float] = time.time,
+        free_space: Callable[[], int] | None = None,
     ) -> None:
+        """`free_space`: bytes of the disk that are free; by default those of the one that `root` is on."""
         self._usage = usage
         self._records = records
         self._cache_mounts = cache_mounts
-        self._root = root
         self._sweep = sweep
+        self._occupancy = occupancy or Occupancy()
         self._clock = clock
+        self._free_space = free_space or (lambda: shutil.disk_usage(root).free)
 
     def prune(self, policy: Policy) -> list[Usage]:
-        """What was removed, in the order of removal."""
-        removed = self.candidates(policy)
-        for row in removed:
-            self._remove(row)
-        if removed:
-            self._sweep()
+        """What was removed, in the order of removal. Sweeps in any case: somebody asked for room."""
+        removed = self._removed(policy, self._usage.rows())
+        self._sweep()
         return removed
 
     def candidates(self, policy: Policy) -> list[Usage]:
         """What a policy would remove now, in order."""
-        rows = self._usage.rows()
-        wanted = matcher(policy.filters)
-        now = self._clock()
-        removable = [
-            row
-            for row in rows
-            if wanted(row)
-            and not row.in_use
-            and (policy.all or row.type not in ("internal", "frontend"))
-            and (policy.all or not row.shared)
-            and (not policy.keep_duration or now - max(row.used, row.created) >= policy.keep_duration)
-        ]
-        excess = self._excess(policy, sum(row.size for row in rows if wanted(row)))
-        chosen = []
-        # The longest unused go first; of those, the ones that were seldom used.
-        for row in sorted(removable, key=lambda row: (max(row.used, row.created), row.uses)):
-            if excess is not None:
-                if excess <= 0:
-                    break
-                excess -= row.size
-            chosen.append(row)
-        return chosen
+        return self._chosen(policy, self._usage.rows())
 
     def collect(self, policies: Sequence[Policy]) -> list[Usage]:
         """All policies in order: each finds what those before it left."""
-        return [row for policy in policies for row in self.prune(policy)]
+        removed: list[Usage] = []
+        rows: list[Usage] | None = None
+        for policy in policies:
+            rows = self._usage.rows() if rows is None else rows
+            if gone := self._removed(policy, rows):
+                self._sweep()
+                removed += gone
+                rows = None
+        return removed
+
+    def _removed(self, policy: Policy, rows: Sequence[Usage]) -> list[Usage]:
+        return [row for row in self._chosen(policy, rows) if self._remove(row)]
+
+    def _chosen(self, policy: Policy, rows: Sequence[Usage]) -> list[Usage]:
+        now = self._clock()
+        wanted = matcher(policy.filters, now)
+        rows = [row for row in rows if wanted(row)]
+        removable = [
+            row
+            for row in rows
+            if not row.in_use
+            and (policy.all or (row.type not in ("internal", "frontend") and not row.shared))
+            and (not policy.keep_duration or now - row.last_used >= policy.keep_duration)
+        ]
+        # What images hold, too, takes no space of its own.
+        excess = self._excess(policy, sum(row.size for row in rows if not row.shared))
+        chosen = []
+        # The longest unused go first; of those, the ones that were seldom used.
+        for row in sorted(removable, key=lambda row: (row.last_used, row.uses)):
+            if excess is not None:
+                if excess <= 0:
+                    break
+                excess -= 0 if row.shared else row.size
+            chosen.append(row)
+        return chosen
 
     def _excess(self, policy: Policy, total: int) -> int | None:
         """Bytes that must go; None when everything that matches may."""
@@ -122,16 +138,20 @@ class Pruner:
         if policy.max_used_space:
             excess = max(excess, total - policy.max_used_space)
         if policy.min_free_space:
-            excess = max(excess, policy.min_free_space - shutil.disk_usage(self._root).free)
+            excess = max(excess, policy.min_free_space - self._free_space())
         if not policy.max_used_space and not policy.min_free_space:
             excess = total
         return min(excess, total - policy.reserved_space)
 
-    def _remove(self, row: Usage) -> None:
-        if row.type == CACHE_MOUNT:
-            self._cache_mounts.remove(row.id)
-        elif row.type in (GIT, LOCAL):
-            path = self._usage.source_path(row)
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
-        else:
-            self._records.drop(row.id)
+    def _remove(self, row: Usage) -> bool:
+        """False when somebody uses it by now, or removed it before."""
+        try:
+            if row.type == CACHE_MOUNT:
+                self._cache_mounts.remove(row.id)
+            elif row.path is not None:
+                self._occupancy.remove(row.path)
+            else:
+                self._records.drop(row.id)
+        except (ConflictError, NotFoundError):
+            return False
+        return True

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import shutil
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -32,6 +33,7 @@ from boatyard.build.results import ChainResults, chain_of
 from boatyard.build.service import BuildService
 from boatyard.build.solver.scheduler import Solver
 from boatyard.build.source.image import Images, NoFetcher
+from boatyard.build.source.occupancy import Occupancy, drop_leftovers
 from boatyard.build.usage import UsageList
 from boatyard.client.documents.system import Check, Component
 from boatyard.daemon.activity import Activity
@@ -45,6 +47,7 @@ from boatyard.errors import BoatyardError
 from boatyard.image import documents, gc
 from boatyard.image.content.directory import DirectoryStore
 from boatyard.image.database import Database
+from boatyard.image.interruption import run_settled
 from boatyard.image.layer.chain import LayerId
 from boatyard.image.layer.store import LayerStore
 from boatyard.image.lease import Leases
@@ -104,7 +107,12 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
         stack.push_async_callback(executor.close)
         records = SqliteRecords(root / "cache.db")
         stack.callback(records.close)
-        cache_mounts = CacheMounts(root / "cache-mounts")
+        occupancy = Occupancy()
+        cache_mounts = CacheMounts(root / "cache-mounts", occupancy=occupancy)
+        cache_mounts.cleanup()
+        sources = _made(root / "sources")
+        for kind in ("git", "http", "local/indexes", "local/copies"):
+            drop_leftovers(sources / kind)
         solver = Solver(records, ChainResults(stores.layers), parallelism=config.max_parallelism or _parallelism())
         stack.push_async_callback(solver.settled)
         worker = Worker(
@@ -112,9 +120,10 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
             images=Images(stores.images, stores.layers, NoFetcher()),
             executor=executor,
             cache_mounts=cache_mounts,
-            directory=_made(root / "sources"),
-            contexts=ContextMemory(root / "sources" / "local"),
+            directory=sources,
+            contexts=ContextMemory(sources / "local"),
             platform=host_platform(),
+            occupancy=occupancy,
         )
         service = BuildService(
             worker,
@@ -133,19 +142,29 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
             for result in solver.live_results():
                 yield from chain_of(result)
 
+        sweeping = threading.Lock()
+
         def sweep() -> int:
-            # While a build or another request is at work, what is young may be about to be named.
-            grace = gc.GRACE if solver.busy or activity.running > 1 else 0.0
-            collected = gc.collect(
-                stores.content, stores.layers, stores.images, stores.leases, roots=roots, grace=grace
-            )
+            """Bytes that were freed. Who asks for it is at work himself."""
+            with sweeping:
+                # While a build or another request is at work, what is young may be about to be named.
+                grace = gc.GRACE if solver.busy or activity.running > 1 else 0.0
+                collected = gc.collect(
+                    stores.content, stores.layers, stores.images, stores.leases, roots=roots, grace=grace
+                )
             return collected.bytes
 
         usage = UsageList(
-            records, stores.layers, cache_mounts, worker.directory, solver.live_results, lambda: _image_layers(stores)
+            records,
+            stores.layers,
+            cache_mounts,
+            sources,
+            solver.live_results,
+            lambda: _image_layers(stores),
+            occupancy=occupancy,
         )
-        pruner = Pruner(usage, records, cache_mounts, root, sweep)
-        collector = Collector(pruner, policies(config.gc, root) if config.gc.enabled else ())
+        pruner = Pruner(usage, records, cache_mounts, root, sweep, occupancy=occupancy)
+        collector = Collector(pruner, policies(config.gc, root) if config.gc.enabled else (), activity)
         stack.push_async_callback(collector.close)
         proxy = config.proxy.variables()
         # Finding a runtime takes a while and fails on hosts that can only build files: neither keeps the daemon from
@@ -173,7 +192,8 @@ def _open_stores(root: Path, stack: AsyncExitStack) -> Stores:
     content.cleanup()
     snapshotter = choose_snapshotter(root / "snapshots")
     snapshotter.cleanup()
-    layers = LayerStore(database, content, snapshotter)
+    # A blob that was packed from a snapshot is packed again if a power failure tears it: it is not waited for.
+    layers = LayerStore(database, content, snapshotter, derived=DirectoryStore(root, durable=False))
     layers.cleanup()
     leases = Leases(database)
     leases.drop_process_leases()
@@ -192,17 +212,21 @@ def _exporters(stores: Stores) -> dict[str, Exporter]:
 
 def _image_layers(stores: Stores) -> Iterator[LayerId]:
     for image in stores.images.list():
-        for manifest in documents.image_manifests(stores.content, image.target):
-            found = documents.read_image(stores.content, manifest)
-            yield from stores.layers.find_chain(found.config.rootfs.diff_ids) or ()
+        try:
+            for manifest in documents.image_manifests(stores.content, image.target):
+                found = documents.read_image(stores.content, manifest)
+                yield from stores.layers.find_chain(found.config.rootfs.diff_ids) or ()
+        except BoatyardError as error:
+            log.warning("image %s can't be read: %s", image.name, error)
 
 
 class Collector:
     """Collects garbage after builds, at most once in GC_INTERVAL. One per daemon."""
 
-    def __init__(self, pruner: Pruner, policies: Sequence[Policy]) -> None:
+    def __init__(self, pruner: Pruner, policies: Sequence[Policy], activity: Activity) -> None:
         self._pruner = pruner
         self._policies = policies
+        self._activity = activity
         self._last = 0.0
         self._task: asyncio.Task[None] | None = None
 
@@ -216,9 +240,13 @@ class Collector:
     async def _collect(self) -> None:
         await asyncio.sleep(1)  # the next build may be waiting already
         try:
-            removed = await asyncio.to_thread(self._pruner.collect, self._policies)
+            with self._activity.working():
+                removed = await run_settled(self._pruner.collect, self._policies)
         except BoatyardError as error:
             log.warning("garbage collection failed: %s", error)
+            return
+        except Exception:  # nobody waits for this task: the log is the only place to tell it
+            log.exception("garbage collection failed unexpectedly")
             return
         if removed:
             log.info("collected %d records, %d bytes", len(removed), sum(row.size for row in removed))

@@ -10,17 +10,20 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from boatyard.build.llb.graph import CacheSharing
+from boatyard.build.source.occupancy import TRASH, Occupancy, drop_leftovers
 from boatyard.errors import ConflictError, NotFoundError
+from boatyard.image.interruption import run_settled
+from boatyard.image.snapshot.area import remove_tree
+from boatyard.image.snapshot.disk import storage_error
 
 
 class CacheMountInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,14 +46,25 @@ class CacheMount:
 
 
 class CacheMounts:
-    """One per daemon. Not thread-safe: used from the event loop."""
+    """One per daemon. `acquire` and `exclusively` are for its event loop, the rest for any thread."""
 
-    def __init__(self, root: Path, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, root: Path, *, clock: Callable[[], float] = time.time, occupancy: Occupancy | None = None
+    ) -> None:
         self._root = root
         self._clock = clock
-        self._users: dict[str, int] = {}
+        self._occupancy = occupancy or Occupancy()
         self._locks: dict[str, asyncio.Lock] = {}
+        self._closed: dict[str, asyncio.Event] = {}
+        """Those that somebody has for himself; the events are set when he leaves."""
         root.mkdir(parents=True, exist_ok=True)
+
+    def cleanup(self) -> None:
+        """At start: delete what was half made or half removed when an earlier process ended. Blocks."""
+        drop_leftovers(self._root)
+        for directory in self._root.iterdir():
+            if self._info(directory.name) is None:
+                self._occupancy.remove(directory)
 
     @asynccontextmanager
     async def acquire(
@@ -63,81 +77,92 @@ class CacheMounts:
         content there.
         """
         key = _key(id)
-        if sharing is CacheSharing.LOCKED:
-            async with self._locks.setdefault(key, asyncio.Lock()):
-                async with self._use(key, id, sharing, fill) as directory:
-                    yield directory
-            return
         if sharing is CacheSharing.PRIVATE:
             number = 1
-            while self._users.get(key):
+            while self._in_use(key) or key in self._closed:
                 number += 1
                 key = f"{_key(id)}-{number}"
-        async with self._use(key, id, sharing, fill) as directory:
-            yield directory
+        turn = self._locks.setdefault(key, asyncio.Lock()) if sharing is CacheSharing.LOCKED else nullcontext()
+        async with turn:
+            while closed := self._closed.get(key):
+                await closed.wait()
+            async with self._use(key, id, sharing, fill) as directory:
+                yield directory
 
     @asynccontextmanager
     async def _use(
-        self, name: str, id: str, sharing: CacheSharing, fill: Callable[[Path], None] | None
+        self, name: str, id: str, sharing: CacheSharing, fill: Callable[[Path], None] | None = None
     ) -> AsyncIterator[Path]:
-        self._users[name] = self._users.get(name, 0) + 1
-        try:
+        with self._occupancy.using(self._root / name):
             async with self._locks.setdefault(f"making {name}", asyncio.Lock()):
                 info = self._info(name)
                 if info is None:
-                    info = CacheMountInfo(id=id, sharing=sharing.name.lower(), created=self._clock(), used=0)
-                    await asyncio.to_thread(self._make, name, fill)
-                self._write(name, msgspec.structs.replace(info, used=self._clock(), uses=info.uses + 1))
+                    info = CacheMountInfo(id=id, sharing="", created=self._clock(), used=0)
+                    await run_settled(self._make, name, fill)
+                uses = info.uses + 1
+                used = {"used": self._clock(), "uses": uses, "sharing": sharing.name.lower()}
+                self._write(name, msgspec.structs.replace(info, **used))
             yield self._root / name / "data"
-        finally:
-            self._users[name] -= 1
-            if not self._users[name]:
-                del self._users[name]
 
     def _make(self, name: str, fill: Callable[[Path], None] | None) -> None:
         directory = self._root / name
-        shutil.rmtree(directory, ignore_errors=True)  # half made when the daemon was killed
-        data = directory / "data"
-        data.mkdir(parents=True)
-        data.chmod(0o755)
-        if fill:
-            fill(data)
+        try:
+            remove_tree(str(directory))  # half made before
+            data = directory / "data"
+            data.mkdir(parents=True)
+            data.chmod(0o755)
+            if fill:
+                fill(data)
+        except BaseException as error:
+            remove_tree(str(directory))
+            if isinstance(error, OSError):
+                raise storage_error(error, "can't make a cache mount") from error
+            raise
 
     @asynccontextmanager
     async def exclusively(self, id: str, *, create: bool = False) -> AsyncIterator[Path]:
-        """The directory of a cache mount for as long as no step uses it: ConflictError when one does. NotFoundError
-        unless `create`."""
-        if not create:
-            self.get(id)
-        if self._users.get(_key(id)):
-            raise ConflictError(
-                f"cache mount {id!r} is used by a running step", hint="wait for the build, or cancel it"
-            )
-        async with self.acquire(id, CacheSharing.LOCKED) as directory:
-            yield directory
+        """The directory of a cache mount, by id or directory name, while no step uses it: ConflictError when one does;
+        those that come later wait. NotFoundError unless `create`."""
+        try:
+            name = self.get(id).name
+        except NotFoundError:
+            if not create:
+                raise
+            name = _key(id)
+        if self._in_use(name) or name in self._closed:
+            raise ConflictError(f"cache mount {id!r} is in use", hint="wait for the build, or cancel it")
+        closed = self._closed[name] = asyncio.Event()
+        try:
+            async with self._use(name, id, CacheSharing.SHARED) as directory:
+                yield directory
+        finally:
+            del self._closed[name]
+            closed.set()
 
     def walk(self) -> Iterator[CacheMount]:
         for directory in sorted(self._root.iterdir()):
-            if info := self._info(directory.name):
-                yield CacheMount(directory.name, info, directory / "data", bool(self._users.get(directory.name)))
+            if not directory.name.startswith(TRASH) and (info := self._info(directory.name)):
+                yield CacheMount(directory.name, info, directory / "data", self._in_use(directory.name))
 
     def get(self, name: str) -> CacheMount:
         """By id or by directory name."""
-        for mount in self.walk():
+        known = list(self.walk())
+        for mount in known:
             if name == mount.name or _normal(name) == _normal(mount.info.id):
                 return mount
-        known = ", ".join(mount.info.id for mount in self.walk())
-        raise NotFoundError(f"no cache mount {name!r}", hint=f"there are: {known}" if known else "none was made yet")
+        ids = ", ".join(dict.fromkeys(mount.info.id for mount in known))
+        raise NotFoundError(f"no cache mount {name!r}", hint=f"there are: {ids}" if ids else "none was made yet")
 
     def remove(self, name: str) -> None:
+        """By id or by directory name. ConflictError while a step uses it. Blocks."""
         mount = self.get(name)
-        if mount.in_use:
-            raise ConflictError(
-                f"cache mount {name!r} is used by a running step", hint="wait for the build, or cancel it"
-            )
-        # Unlisted first: a crash in between leaves a directory that the next user makes afresh.
-        (self._root / mount.name / "about.json").unlink()
-        shutil.rmtree(self._root / mount.name, ignore_errors=True)
+        try:
+            self._occupancy.remove(self._root / mount.name)
+        except ConflictError as error:
+            raise ConflictError(f"cache mount {name!r} is in use", hint="wait for the build, or cancel it") from error
+
+    def _in_use(self, name: str) -> bool:
+        return self._occupancy.in_use(self._root / name)
 
     def _info(self, name: str) -> CacheMountInfo | None:
         try:
@@ -148,8 +173,11 @@ class CacheMounts:
     def _write(self, name: str, info: CacheMountInfo) -> None:
         path = self._root / name / "about.json"
         temporary = path.with_suffix(".new")
-        temporary.write_bytes(msgspec.json.encode(info))
-        os.replace(temporary, path)
+        try:
+            temporary.write_bytes(msgspec.json.encode(info))
+            os.replace(temporary, path)
+        except OSError as error:
+            raise storage_error(error, f"can't note the use of cache mount {info.id!r}") from error
 
 
 def _normal(id: str) -> str:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from boatyard.build.llb.graph import Edge, ProxyEnv
 from boatyard.build.ops.cachemount import CacheMounts
 from boatyard.build.requester import Requester
 from boatyard.build.source.image import Images
+from boatyard.build.source.occupancy import Occupancy
 from boatyard.image.layer.store import LayerStore
 from boatyard.image.platform import Platform
 from boatyard.runtime.container import ContainerSpec, Executor
@@ -20,7 +21,8 @@ from boatyard.runtime.container import ContainerSpec, Executor
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One per daemon. `directory` is for files that sources keep (git mirrors, downloads)."""
+    """One per daemon. `directory` is for files that sources keep (git mirrors, downloads), `occupancy` says who is at
+    work in them."""
 
     layers: LayerStore
     images: Images
@@ -29,6 +31,7 @@ class Worker:
     directory: Path
     contexts: ContextMemory
     platform: Platform
+    occupancy: Occupancy = field(default_factory=Occupancy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,4 +50,3 @@ class BuildContext:
     proxy: ProxyEnv | None = None
     failed: Callable[[ContainerSpec, str], Awaitable[None]] | None = None
     used: set[str] = field(default_factory=set)
-    host_environment: Mapping[str, str] = field(default_factory=dict)

@@ -20,8 +20,8 @@ from boatyard.client.documents.disk import (
     Usage,
     UsageRecord,
 )
-from boatyard.errors import InvalidError
-from boatyard.image.interruption import run_interruptible
+from boatyard.errors import ConflictError, InvalidError, NotFoundError
+from boatyard.image.interruption import run_interruptible, run_settled
 from boatyard.image.store import ImageStore
 from boatyard.progress import Emit
 
@@ -36,7 +36,7 @@ class Disk:
         self._images = images
 
     async def usage(self, filters: Sequence[str]) -> Usage:
-        rows = await asyncio.to_thread(self._usage.rows, filters)
+        rows = await asyncio.to_thread(self._usage.rows, _all(filters))
         shared = sum(row.size for row in rows if row.shared)
         total = sum(row.size for row in rows)
         return Usage(
@@ -49,7 +49,7 @@ class Disk:
 
     async def prune(self, request: PruneRequest) -> Pruned:
         policy = Policy(
-            filters=request.filters,
+            filters=_all(request.filters),
             keep_duration=request.keep_duration,
             reserved_space=request.reserved_space,
             max_used_space=request.max_used_space,
@@ -57,14 +57,12 @@ class Disk:
             all=request.all,
         )
         if request.dry_run:
-            rows = await asyncio.to_thread(self._pruner.candidates, policy)
-            return Pruned(records=tuple(_record(row) for row in rows), bytes=sum(row.size for row in rows))
+            return _pruned(await asyncio.to_thread(self._pruner.candidates, policy))
         if request.images:
             for image in self._images.list():
                 if image.dangling:
                     self._images.remove(image.name)
-        removed = await asyncio.to_thread(self._pruner.prune, policy)
-        return Pruned(records=tuple(_record(row) for row in removed), bytes=sum(row.size for row in removed))
+        return _pruned(await run_settled(self._pruner.prune, policy))
 
     async def list_cache_mounts(self) -> Sequence[CacheMount]:
         mounts = list(self._cache_mounts.walk())
@@ -95,12 +93,37 @@ class Disk:
     async def delete_cache_mounts(self, request: CacheMountDelete) -> CacheMountsDeleted:
         if bool(request.ids) == request.all:
             raise InvalidError("name cache mounts, or all of them, not both")
-        ids = request.ids or tuple(mount.info.id for mount in self._cache_mounts.walk() if not mount.in_use)
+        return await run_settled(self._delete_all if request.all else lambda: self._delete(request.ids))
+
+    def _delete(self, names: Sequence[str]) -> CacheMountsDeleted:
         freed = 0
-        for id in ids:
-            freed += await asyncio.to_thread(disk_usage, self._cache_mounts.get(id).directory)
-            self._cache_mounts.remove(id)
-        return CacheMountsDeleted(ids=ids, bytes=freed)
+        for name in names:
+            size = disk_usage(self._cache_mounts.get(name).directory)
+            self._cache_mounts.remove(name)
+            freed += size
+        return CacheMountsDeleted(ids=tuple(names), bytes=freed)
+
+    def _delete_all(self) -> CacheMountsDeleted:
+        """But those in use."""
+        deleted: list[str] = []
+        freed = 0
+        for mount in list(self._cache_mounts.walk()):
+            try:
+                freed += self._delete((mount.name,)).bytes
+            except (ConflictError, NotFoundError):
+                continue
+            deleted.append(mount.info.id)
+        return CacheMountsDeleted(ids=tuple(deleted), bytes=freed)
+
+
+def _all(filters: Sequence[str]) -> tuple[str, ...]:
+    """The API's filters must all match; a list of them, to the builder, is one of which any does."""
+    return (",".join(filters),) if filters else ()
+
+
+def _pruned(rows: Sequence[UsageRow]) -> Pruned:
+    """What images hold, too, is not freed with the record."""
+    return Pruned(records=tuple(map(_record, rows)), bytes=sum(row.size for row in rows if not row.shared))
 
 
 def _record(row: UsageRow) -> UsageRecord:

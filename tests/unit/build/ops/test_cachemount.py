@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import threading
 from pathlib import Path
 
 import pytest
 
 from boatyard.build.llb.graph import CacheSharing
 from boatyard.build.ops.cachemount import CacheMounts
-from boatyard.errors import ConflictError, NotFoundError
+from boatyard.errors import ConflictError, NotFoundError, StorageError
 
 
 @pytest.fixture
@@ -37,9 +39,9 @@ async def test_a_new_cache_is_filled_once(mounts: CacheMounts) -> None:
 async def test_a_cache_whose_filling_failed_is_made_afresh(mounts: CacheMounts) -> None:
     def fill(directory: Path) -> None:
         (directory / "half").touch()
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(StorageError, match="No space left"):
         async with mounts.acquire("x", CacheSharing.SHARED, fill):
             pass
     async with mounts.acquire("x", CacheSharing.SHARED) as directory:
@@ -100,8 +102,68 @@ async def test_an_id_is_no_path(mounts: CacheMounts, tmp_path: Path) -> None:
 
 async def test_a_cache_in_use_is_not_removed(mounts: CacheMounts) -> None:
     async with mounts.acquire("x", CacheSharing.SHARED):
-        with pytest.raises(ConflictError, match="used by a running step"):
+        with pytest.raises(ConflictError, match="is in use"):
             mounts.remove("x")
     mounts.remove("x")
     with pytest.raises(NotFoundError):
         mounts.get("x")
+
+
+async def test_nobody_enters_a_cache_that_somebody_has_for_himself(mounts: CacheMounts) -> None:
+    order = []
+
+    async def step() -> None:
+        async with mounts.acquire("x", CacheSharing.SHARED):
+            order.append("step")
+
+    async with mounts.exclusively("x", create=True):
+        waiting = asyncio.create_task(step())
+        await asyncio.sleep(0)
+        with pytest.raises(ConflictError):
+            async with mounts.exclusively("x"):
+                pass
+        order.append("export")
+    await waiting
+    assert order == ["export", "step"]
+
+
+async def test_a_cache_is_had_exclusively_by_its_directory_name_too(mounts: CacheMounts) -> None:
+    async with mounts.acquire("x", CacheSharing.SHARED) as directory:
+        pass
+    (name,) = [each.name for each in mounts.walk()]
+    async with mounts.exclusively(name) as same:
+        assert same == directory
+
+
+async def test_a_cache_that_is_being_filled_when_its_step_is_cancelled_is_made_afresh(mounts: CacheMounts) -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def fill(directory: Path) -> None:
+        begun.set()
+        assert go.wait(10)
+        (directory / "late").touch()
+        raise OSError(errno.EIO, "cut off")
+
+    async def step() -> None:
+        async with mounts.acquire("x", CacheSharing.SHARED, fill):
+            pass
+
+    task = asyncio.create_task(step())
+    await asyncio.to_thread(begun.wait, 10)
+    task.cancel()
+    await asyncio.sleep(0)
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with mounts.acquire("x", CacheSharing.SHARED) as directory:
+        assert list(directory.iterdir()) == []
+
+
+async def test_the_daemons_start_removes_what_was_half_made(mounts: CacheMounts, tmp_path: Path) -> None:
+    async with mounts.acquire("kept", CacheSharing.SHARED):
+        pass
+    root = tmp_path / "cache-mounts"
+    for left in ("0123", ".trash-4567-89"):
+        (root / left / "data").mkdir(parents=True)
+    mounts.cleanup()
+    assert [path.name for path in root.iterdir()] == [mounts.get("kept").name]
