@@ -22,7 +22,8 @@ def pack(directory: Path, target_fd: int, compression: str) -> tuple[int, int]:
 
 
 def unpack(archive_fd: int, directory: Path) -> tuple[int, int]:
-    """Put the files of an archive (any compression) into a cache, over what is there. Blocks. LayerError for what is no tar."""
+    """Put the files of an archive (any compression) into a cache, over what is there. Blocks. LayerError for what is
+    no tar."""
     with open(archive_fd, "rb", closefd=False) as file, open_decompressed(file) as tar:
         apply(tar, directory)
     return count(directory)

@@ -6,7 +6,6 @@ state.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import subprocess
@@ -21,8 +20,9 @@ from boatyard.build.llb.graph import ContentCache, ExecOp, Mount, MountType, Net
 from boatyard.build.ops.output import StepOutput
 from boatyard.build.ops.worker import BuildContext, Worker
 from boatyard.build.result import LayersResult, Result, Selector
-from boatyard.build.solver.types import CacheMap, ContentOf, StepContext
+from boatyard.build.solver.types import CacheMap, ContentKey, ContentOf, StepContext
 from boatyard.errors import DeniedError, ExitError, InvalidError, NotFoundError, StorageError
+from boatyard.image.interruption import run_settled
 from boatyard.image.layer.chain import Chain
 from boatyard.image.layer.store import LayerStore
 from boatyard.image.snapshot.snapshotter import SnapshotId
@@ -49,14 +49,21 @@ class Changes:
         return active
 
     def commit(self) -> list[Result]:
-        """The outputs in order. Nothing may be mounted any more."""
-        results: list[Result] = []
-        for output in sorted(self._outputs):
-            chain, active = self._outputs[output]
-            layer = self._layers.add(active, base=chain)
-            self._active.remove(active)
-            results.append(LayersResult((*chain, layer), self._layers))
-        return results
+        """The outputs in order: all of them, or none. Nothing may be mounted any more."""
+        results: list[LayersResult] = []
+        try:
+            for output in sorted(self._outputs):
+                chain, active = self._outputs[output]
+                layer = self._layers.add(active, base=chain)
+                self._active.remove(active)
+                results.append(LayersResult((*chain, layer), self._layers))
+        except BaseException:
+            layers = [result.layers[-1] for result in results]
+            results.clear()  # they hold what is removed now
+            for layer in layers:
+                self._layers.remove(layer)
+            raise
+        return list(results)
 
     def discard(self) -> None:
         while self._active:
@@ -73,12 +80,19 @@ class ExecStep:
         self._build = build
 
     async def cache_map(self, step: StepContext) -> CacheMap:
+        self._check_inputs()
         self._check_entitlements()
         keyed = _keyed(self._op)
         platform = self._vertex.platform or self._worker.platform
         digest = hashlib.sha256(msgspec.json.encode((str(platform), keyed))).hexdigest()
         contents = tuple(self._content_of(index) for index in range(len(self._vertex.inputs)))
         return CacheMap(digest=digest, contents=contents, components=_components(self._op, str(platform)))
+
+    def _check_inputs(self) -> None:
+        count = len(self._vertex.inputs)
+        for mount in self._op.mounts:
+            if not -1 <= mount.input < count:
+                raise InvalidError(f"the mount at {mount.dest} is of input {mount.input}, but the step has {count}")
 
     def _check_entitlements(self) -> None:
         wanted = {
@@ -100,19 +114,19 @@ class ExecStep:
             return None
         selectors = [Selector(mount.selector or "/") for mount in mounts]
 
-        async def content(result: Result) -> object:
+        async def content(result: Result) -> ContentKey:
             return await result.content_key(selectors)
 
-        return content  # type: ignore[return-value]
+        return content
 
     async def execute(self, step: StepContext, inputs: Sequence[Result]) -> Sequence[Result]:
         changes = Changes(self._worker.layers)
         try:
             async with self._prepared(inputs, changes) as spec:
                 await self._run(step, spec)
-            return await asyncio.to_thread(changes.commit)
+            return await run_settled(changes.commit)
         finally:
-            await asyncio.to_thread(changes.discard)
+            await run_settled(changes.discard)
 
     async def shell(self, inputs: Sequence[Result], run: Callable[[ContainerSpec], Awaitable[None]]) -> None:
         """Call `run` (an interactive shell) in the state this step starts from; its changes are thrown away."""
@@ -121,7 +135,7 @@ class ExecStep:
             async with self._prepared(inputs, changes) as spec:
                 await run(spec)
         finally:
-            await asyncio.to_thread(changes.discard)
+            await run_settled(changes.discard)
 
     @asynccontextmanager
     async def _prepared(self, inputs: Sequence[Result], changes: Changes) -> AsyncIterator[ContainerSpec]:
@@ -129,6 +143,7 @@ class ExecStep:
         async with AsyncExitStack() as stack:
             mounts: list[container.Mount] = []
             root: Path | None = None
+            readonly_root = False
             shm_size = container.DEFAULT_SHM_SIZE
             for mount in self._op.mounts:
                 if mount.type is MountType.TMPFS and mount.dest == "/dev/shm":
@@ -136,31 +151,31 @@ class ExecStep:
                 elif mount.type is MountType.BIND:
                     source = await self._bind(stack, mount, inputs, changes)
                     if mount.dest == "/":
-                        root = source
+                        root, readonly_root = source, mount.readonly
                     else:
                         mounts.append(container.BindMount(source, self._target(mount), readonly=mount.readonly))
                 elif (other := await self._special(stack, mount, inputs)) is not None:
                     mounts.append(other)
             if root is None:
                 raise InvalidError("the step has no root file system", hint="an exec op needs a mount with dest /")
-            yield await self._spec(root, mounts, shm_size)
+            yield replace(await self._spec(root, mounts, shm_size), readonly_root=readonly_root)
 
     def _target(self, mount: Mount) -> str:
         return os.path.normpath(os.path.join(self._op.meta.cwd, mount.dest))
 
     async def _bind(self, stack: AsyncExitStack, mount: Mount, inputs: Sequence[Result], changes: Changes) -> Path:
         chain: Chain = await inputs[mount.input].chain() if mount.input >= 0 else ()
-        writable = mount.output >= 0 or not mount.readonly
+        # A root that is read-only inside is written to before, where mounts need a place.
+        writable = mount.output >= 0 or not mount.readonly or mount.dest == "/"
+        mounted = ExitStack()
+        stack.push_async_callback(run_settled, mounted.close)
 
-        def make() -> tuple[ExitStack, Path]:
-            with ExitStack() as mounted:
-                active = changes.begin(chain, mount.output) if writable else None
-                tree = mounted.enter_context(self._worker.layers.mount(chain, active=active))
-                return mounted.pop_all(), tree
+        def make() -> Path:
+            active = changes.begin(chain, mount.output) if writable else None
+            tree = mounted.enter_context(self._worker.layers.mount(chain, active=active))
+            return _beneath(tree, mount.selector)
 
-        mounted, tree = await asyncio.to_thread(make)
-        stack.push_async_callback(asyncio.to_thread, mounted.close)
-        return _beneath(tree, mount.selector)
+        return await run_settled(make)
 
     async def _special(self, stack: AsyncExitStack, mount: Mount, inputs: Sequence[Result]) -> container.Mount | None:
         target = self._target(mount)
@@ -221,7 +236,7 @@ class ExecStep:
         return ContainerSpec(
             root=root,
             args=meta.args,
-            env=await self._environment(),
+            env=await self._environment(mounts),
             cwd=meta.cwd or "/",
             user=meta.user,
             mounts=tuple(mounts),
@@ -251,31 +266,28 @@ class ExecStep:
             devices=tuple(device.name for device in self._op.cdi_devices),
         )
 
-    async def _environment(self) -> tuple[str, ...]:
-        env = list(self._op.meta.env)
-        names = {entry.partition("=")[0] for entry in env}
-        if "PATH" not in names:
-            env.append(DEFAULT_PATH)
-        ssh = next((mount for mount in self._op.mounts if mount.type is MountType.SSH), None)
-        if ssh and "SSH_AUTH_SOCK" not in names:
-            env.append(f"SSH_AUTH_SOCK={self._target(ssh)}")
+    async def _environment(self, mounts: Sequence[container.Mount]) -> tuple[str, ...]:
+        env = {name: value for name, _, value in (entry.partition("=") for entry in (DEFAULT_PATH, *self._op.meta.env))}
+        agent = next((mount for mount in mounts if isinstance(mount, container.AgentSocket)), None)
+        if agent is not None:
+            env.setdefault("SSH_AUTH_SOCK", agent.target)
         for wanted in self._op.secret_env:
             data = await self._secret(wanted.id, wanted.optional)
             if data is not None:
-                env.append(f"{wanted.name}={data.decode('utf-8', 'surrogateescape')}")
+                env[wanted.name] = data.decode("utf-8", "surrogateescape")
         for proxy in (self._op.meta.proxy_env, self._build.proxy):
-            if proxy is None:
-                continue
             for name in ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"):
-                for spelling in (name.upper(), name):
-                    if (value := getattr(proxy, name)) and spelling not in names:
-                        env.append(f"{spelling}={value}")
-                        names.add(spelling)
-        return tuple(env)
+                if proxy is not None and (value := getattr(proxy, name)):
+                    env.setdefault(name.upper(), value)
+                    env.setdefault(name, value)
+        return tuple(f"{name}={value}" for name, value in env.items())
 
     async def _run(self, step: StepContext, spec: ContainerSpec) -> None:
+        def warn(message: str) -> None:
+            step.warn(message)
+
         with StepOutput(step) as output:
-            code = await self._worker.executor.run(spec, output.stdio, on_warning=lambda message: step.warn(message))
+            code = await self._worker.executor.run(spec, output.stdio, on_warning=warn)
             await output.drained()
         meta = self._op.meta
         if code in (meta.valid_exit_codes or (0,)):

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from boatyard.build.solver.types import StepContext
+from boatyard.errors import UnavailableError
 from boatyard.runtime.container import Stdio
 
 CHUNK = 64 << 10
@@ -24,9 +25,15 @@ class StepOutput:
         self._writers: list[int] = []
 
     def __enter__(self) -> Self:
-        stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        self._writers.append(stdin)
-        self.stdio = Stdio(stdin, self._pipe(1), self._pipe(2))
+        try:
+            stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+            self._writers.append(stdin)
+            self.stdio = Stdio(stdin, self._pipe(1), self._pipe(2))
+        except OSError as error:
+            self._close()
+            raise UnavailableError(
+                f"can't open a step's pipes: {error.strerror}", hint="raise the daemon's limit of open files"
+            ) from error
         return self
 
     def _pipe(self, stream: int) -> int:
@@ -62,6 +69,9 @@ class StepOutput:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._close()
+
+    def _close(self) -> None:
         self._close_writers()
         for reader in self._readers:
             self._loop.remove_reader(reader)
