@@ -1,12 +1,13 @@
 """The solver's records in SQLite, so that they outlive the daemon.
 
 Implements `solver.cache.Records`. One file, `cache.db`, apart from the metadata of images: losing it costs a rebuild,
-nothing else. Records that were stored or looked up lately are kept in memory: a build that is all cached asks for each
-of them.
+nothing else, so one that is damaged is begun anew. Records that were stored or looked up lately are kept in memory: a
+build that is all cached asks for each of them.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +17,8 @@ import msgspec
 
 from boatyard.build.solver.cache import Record
 from boatyard.image.database import Database
+
+log = logging.getLogger(__name__)
 
 MIGRATIONS = (
     """
@@ -61,7 +64,7 @@ class SqliteRecords:
     thread."""
 
     def __init__(self, path: Path | str) -> None:
-        self._database = Database(path, MIGRATIONS)
+        self._database = Database(path, MIGRATIONS, disposable=True)
         self._remembered = _Remembered()
 
     def lookup(self, key: str) -> Record | None:
@@ -71,11 +74,21 @@ class SqliteRecords:
         rows = self._database.rows(
             f"SELECT {_COLUMNS} FROM records WHERE id = (SELECT record FROM keys WHERE key = ?)", (key,)
         )
-        if not rows:
-            return None
-        record = _record(rows[0])
-        self._remembered.add((key,), record, changes)
-        return record
+        for record in self._whole(rows):
+            self._remembered.add((key,), record, changes)
+            return record
+        return None
+
+    def _whole(self, rows: Iterable[Sequence[object]]) -> list[Record]:
+        """The records of these rows. Damaged ones are dropped: their steps run again."""
+        found = []
+        for row in rows:
+            try:
+                found.append(_record(row))
+            except (zlib.error, ValueError) as error:  # msgspec's errors, too, are ValueErrors
+                log.error("the cache record %s is damaged, and dropped: %s", row[0], error)
+                self.drop(str(row[0]))
+        return found
 
     def store(self, record: Record, keys: Sequence[str]) -> None:
         with self._database.transaction() as connection:
@@ -113,7 +126,7 @@ class SqliteRecords:
 
     def get(self, record_id: str) -> Record | None:
         rows = self._database.rows(f"SELECT {_COLUMNS} FROM records WHERE id = ?", (record_id,))
-        return _record(rows[0]) if rows else None
+        return next(iter(self._whole(rows)), None)
 
     def drop(self, record_id: str) -> None:
         with self._database.transaction() as connection:
@@ -130,14 +143,14 @@ class SqliteRecords:
         rows = self._database.rows(
             f"SELECT {_COLUMNS} FROM records WHERE slot = ? ORDER BY created DESC LIMIT ?", (slot, limit)
         )
-        return [_record(row) for row in rows]
+        return self._whole(rows)
 
     def listings(self, record_id: str) -> Mapping[int, bytes]:
         rows = self._database.rows("SELECT input, files FROM listings WHERE record = ?", (record_id,))
         return dict(rows)  # type: ignore[arg-type]  # the columns' types are STRICT
 
     def walk(self) -> Iterable[Record]:
-        return [_record(row) for row in self._database.rows(f"SELECT {_COLUMNS} FROM records")]
+        return self._whole(self._database.rows(f"SELECT {_COLUMNS} FROM records"))
 
     def close(self) -> None:
         self._database.close()

@@ -24,11 +24,13 @@ def pack(files: Mapping[str, str]) -> bytes:
 
 
 def unpack(data: bytes) -> dict[str, str]:
-    text = zlib.decompress(data).decode(errors="surrogateescape")
-    if not text:
+    """Nothing, if it is damaged: it only serves to tell."""
+    try:
+        text = zlib.decompress(data).decode(errors="surrogateescape")
+    except zlib.error:
         return {}
     parts = text.split("\0")
-    return dict(zip(parts[::2], parts[1::2], strict=True))
+    return dict(zip(parts[::2], parts[1::2], strict=False))
 
 
 def nearest(components: Mapping[str, str], candidates: Sequence[Record]) -> Record | None:

@@ -16,7 +16,7 @@ from typing import cast
 import msgspec
 
 from boatyard.errors import NotFoundError
-from boatyard.image.database import Database
+from boatyard.image.database import Database, damaged
 from boatyard.image.digest import Digest
 from boatyard.image.layer.chain import Chain, LayerId
 from boatyard.image.snapshot.snapshotter import SnapshotId
@@ -225,9 +225,15 @@ class LayerRows:
 
 
 def _descriptor(data: object) -> Descriptor:
-    return msgspec.json.decode(cast(bytes, data), type=Descriptor)
+    try:
+        return msgspec.json.decode(cast(bytes, data), type=Descriptor)
+    except ValueError as error:
+        raise damaged("meta.db", f"a layer's blob: {error}") from error
 
 
 def _chain(text: object) -> Chain:
     """The same few ids stand in many chains."""
-    return tuple(LayerId(sys.intern(id)) for id in json.loads(cast(str, text)))
+    try:
+        return tuple(LayerId(sys.intern(id)) for id in json.loads(cast(str, text)))
+    except (ValueError, TypeError) as error:
+        raise damaged("meta.db", f"a layer's base: {error}") from error

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -65,4 +67,21 @@ def test_records_outlive_the_store(tmp_path: Path) -> None:
     first.close()
     second = SqliteRecords(tmp_path / "cache.db")
     assert second.lookup("k") == record(1)
+    second.close()
+
+
+@pytest.mark.parametrize("column", ["components", "results", "inputs"])
+def test_a_damaged_record_is_dropped_and_the_others_are_found(tmp_path: Path, column: str) -> None:
+    first = SqliteRecords(tmp_path / "cache.db")
+    for number in range(3):
+        first.store(record(number), [f"k{number}"])
+    first.close()
+    garbage: dict[str, object] = {"components": b"\xff\xfe", "results": "[", "inputs": "{}"}
+    with closing(sqlite3.connect(tmp_path / "cache.db")) as connection, connection:
+        connection.execute(f"UPDATE records SET {column} = ? WHERE id = 'r1'", (garbage[column],))
+    second = SqliteRecords(tmp_path / "cache.db")
+    assert second.lookup("k1") is None
+    assert list(second.walk()) == [record(0), record(2)]
+    second.store(record(1), ["k1"])
+    assert second.lookup("k1") == record(1)
     second.close()
