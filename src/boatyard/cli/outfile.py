@@ -3,6 +3,7 @@ that, and for ever after a failure, what was there stays. Pipes and devices are 
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -43,8 +44,11 @@ def replacing(path: str) -> Iterator[int]:
 def write(path: str, data: bytes) -> None:
     with replacing(path) as descriptor:
         rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
+        try:
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+        except OSError as error:
+            raise _failure(path, error) from error
 
 
 def _finish(descriptor: int, temporary: str, target: str) -> None:
@@ -78,4 +82,8 @@ def _open(path: str, flags: int) -> int:
 def _failure(path: str, error: OSError) -> BoatyardError:
     if isinstance(error, PermissionError):
         return DeniedError(f"can't write {path}: permission denied")
-    return StorageError(f"can't write {path}: {error.strerror}")
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return StorageError(
+        f"can't write {path}: {error.strerror}",
+        hint="free disk space there, or write it somewhere else" if full else None,
+    )

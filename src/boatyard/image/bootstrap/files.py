@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from boatyard.image.layer.apply import apply
+from boatyard.image.snapshot.disk import storage_error
 
 
 class LayerFiles:
@@ -19,17 +22,25 @@ class LayerFiles:
         apply(tar, self._root)
 
     def directory(self, name: str, mode: int = 0o755) -> None:
-        path = self._root / name
-        path.mkdir()
-        path.chmod(mode)
+        with self._making(name) as path:
+            path.mkdir()
+            path.chmod(mode)
 
     def write(self, name: str, data: bytes, mode: int) -> None:
-        path = self._root / name
-        path.write_bytes(data)
-        path.chmod(mode)
+        with self._making(name) as path:
+            path.write_bytes(data)
+            path.chmod(mode)
 
     def symlink(self, name: str, target: str) -> None:
-        (self._root / name).symlink_to(target)
+        with self._making(name) as path:
+            path.symlink_to(target)
+
+    @contextmanager
+    def _making(self, name: str) -> Iterator[Path]:
+        try:
+            yield self._root / name
+        except OSError as error:
+            raise storage_error(error, f"can't make /{name} of the image") from error
 
     def remove(self, name: str) -> None:
         (self._root / name).unlink(missing_ok=True)
