@@ -31,6 +31,9 @@ from boatyard.runtime.container import ContainerSpec
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+FULL = 1 << 20
+"""With fewer bytes free than this, a full disk is the likely reason for a failure."""
+
 
 class Changes:
     """The snapshots that take a step's changes, by output. What was not committed is removed at the end."""
@@ -373,7 +376,10 @@ def _components(op: ExecOp, platform: str) -> dict[str, str]:
     return parts
 
 
-def _exit_hint(code: int) -> str | None:
+def _exit_hint(code: int, directory: Path) -> str | None:
+    disk = os.statvfs(directory)
+    if disk.f_bavail * disk.f_frsize < FULL:
+        return "the disk that the daemon keeps its data on is full: `boat builder prune` frees space there"
     if code == 137:
         return "it was killed: out of memory is the usual reason"
     if code == 127:
