@@ -298,7 +298,7 @@ class ExecStep:
         error = ExitError(
             f'process "{" ".join(meta.args)}" did not complete successfully: exit code: {code}',
             exit_code=code,
-            hint=self._foreign_hint(code) or _exit_hint(code),
+            hint=self._foreign_hint(code) or _exit_hint(code, self._worker.directory),
         )
         if self._build.failed:
             await self._build.failed(spec, str(error))
