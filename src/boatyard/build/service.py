@@ -30,6 +30,7 @@ from boatyard.build.solver.step import SharedStep
 from boatyard.build.source.local import LocalTree
 from boatyard.build.tree.report import ContextReport
 from boatyard.errors import ConflictError, InvalidError, SolveError, SourceExcerpt
+from boatyard.image.interruption import all_settled
 from boatyard.image.spec import ImageConfig
 from boatyard.progress import Emit, Event, ExplainEvent, VertexEvent, WarningEvent
 from boatyard.runtime.container import ContainerSpec
@@ -146,10 +147,12 @@ class BuildService:
         if request.ref in self._running:
             raise ConflictError(f"a build with the ref {request.ref!r} is running")
         for export in request.exports:
-            if export.type not in self._exporters:
+            exporter = self._exporters.get(export.type)
+            if exporter is None:
                 raise InvalidError(
                     f"unknown output type {export.type!r}", hint=f"known: {', '.join(sorted(self._exporters))}"
                 )
+            exporter.check(export.attrs)
         for name in sorted(request.entitlements - self._entitlements):
             raise InvalidError(
                 f"the daemon doesn't grant the entitlement {name!r}",
@@ -231,7 +234,7 @@ class BuildService:
                 base_name=image.base_name,
             )
 
-        return list(await asyncio.gather(*(one(number) for number in range(len(result.images)))))
+        return await all_settled(*map(one, range(len(result.images))))
 
     async def _export(
         self,
@@ -253,7 +256,7 @@ class BuildService:
 
         if not images:
             return {}
-        answers = await asyncio.gather(*(one(number, export) for number, export in enumerate(request.exports)))
+        answers = await all_settled(*(one(number, export) for number, export in enumerate(request.exports)))
         return {key: value for answer in answers for key, value in answer.items()}
 
     @asynccontextmanager

@@ -6,7 +6,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from boatyard.build.exporter import assemble, options
@@ -14,14 +15,14 @@ from boatyard.build.exporter.assemble import AssembledImage
 from boatyard.build.exporter.base import Exported, ExportRequest
 from boatyard.build.exporter.image import assembled_image, keep
 from boatyard.build.exporter.options import ImageOptions
+from boatyard.build.requester import OutputTarget
 from boatyard.build.solver.types import StepContext
 from boatyard.errors import InvalidError
-from boatyard.image import reference as references
 from boatyard.image.archive import layout
 from boatyard.image.archive.contents import ArchivedImage
 from boatyard.image.archive.writer import write_archive
 from boatyard.image.digest import Digest
-from boatyard.image.interruption import run_interruptible
+from boatyard.image.interruption import Stop, run_interruptible
 from boatyard.image.layer.store import LayerStore
 from boatyard.image.lease import Leases
 from boatyard.image.spec import Descriptor
@@ -36,6 +37,9 @@ class ArchiveExporter:
         self._leases = leases
         self._docker = docker
 
+    def check(self, attrs: Mapping[str, str]) -> None:
+        options.parse(attrs, oci=not self._docker)
+
     async def __call__(self, step: StepContext, request: ExportRequest) -> Exported:
         wanted = options.parse(request.attrs, oci=not self._docker)
         target = request.target
@@ -48,7 +52,6 @@ class ArchiveExporter:
             raise InvalidError(
                 f"this output needs a {kind} to write to", hint="give it dest=PATH, or dest=- for standard output"
             )
-        names = [references.parse(name).with_default_tag() for name in wanted.names]
         started = time.time()
         with self._leases.hold() as lease:
             images = [
@@ -60,17 +63,15 @@ class ArchiveExporter:
                     lease.add_blob(document.descriptor.digest)
             named, config = await asyncio.to_thread(self._keep, images, wanted, request.multi_platform)
             lease.add_blob(named.digest)
-            archived = ArchivedImage(named, tuple(str(name) for name in names))
+            archived = ArchivedImage(named, tuple(map(str, wanted.names)))
             streams = LayerStreams(self._layers, self._fresh(images, started))
             step.status("writing the archive")
-            if target.file_fd is not None:
-                file_fd = target.file_fd
-                await run_interruptible(lambda stop: self._write(file_fd, archived, wanted, streams))
-            elif target.directory_fd is not None:
-                directory_fd = target.directory_fd
-                await run_interruptible(lambda stop: self._write_layout(directory_fd, archived, streams))
+            if wanted.tar:
+                await run_interruptible(partial(self._write, target, archived, wanted, streams))
+            else:
+                await run_interruptible(partial(self._write_layout, target, archived, streams))
             step.status("writing the archive", done=True)
-        return Exported(assemble.response([str(name) for name in names], named, config))
+        return Exported(assemble.response(wanted.names, named, config))
 
     def _fresh(self, images: Sequence[AssembledImage], started: float) -> frozenset[Digest]:
         """Blobs that this export made: they were digested while they were written, and needn't be once more."""
@@ -90,8 +91,11 @@ class ArchiveExporter:
         keep(self._layers, index)
         return index.descriptor, None
 
-    def _write(self, fd: int, archived: ArchivedImage, wanted: ImageOptions, streams: LayerStreams) -> None:
-        with open(fd, "wb", closefd=False, buffering=0) as file:
+    def _write(
+        self, target: OutputTarget, archived: ArchivedImage, wanted: ImageOptions, streams: LayerStreams, stop: Stop
+    ) -> None:
+        assert target.file_fd is not None
+        with open(target.file_fd, "wb", closefd=False, buffering=0) as file:
             write_archive(
                 file,
                 [archived],
@@ -99,8 +103,15 @@ class ArchiveExporter:
                 streams,
                 epoch=wanted.epoch or 0,
                 docker=self._docker,
+                on_bytes=lambda count: stop.check(),
             )
 
-    def _write_layout(self, fd: int, archived: ArchivedImage, streams: LayerStreams) -> None:
-        directory = Path(os.readlink(f"/proc/self/fd/{fd}"))
+    def _write_layout(self, target: OutputTarget, archived: ArchivedImage, streams: LayerStreams, stop: Stop) -> None:
+        """The files are the requester's afterwards."""
+        directory = Path(f"/proc/self/fd/{target.directory_fd}")
         layout.write_layout(directory, [archived], self._layers.content, streams)
+        if target.uid:
+            blobs = directory / "blobs"
+            for path in (directory / "oci-layout", directory / "index.json", blobs, *blobs.rglob("*")):
+                if path.lstat().st_uid == os.geteuid():
+                    os.lchown(path, target.uid, target.gid)

@@ -21,6 +21,7 @@ from boatyard.image import spec
 from boatyard.image.digest import Digest
 from boatyard.image.layer.chain import Chain
 from boatyard.image.layer.store import Layer, LayerStore
+from boatyard.image.reference import Reference
 from boatyard.image.spec import Descriptor, History, ImageConfig, Index, Manifest, RootFS
 from boatyard.image.timestamp import rfc3339, seconds
 
@@ -203,7 +204,7 @@ def _without_layers(entries: Sequence[History], count: int) -> Sequence[History]
     return changed
 
 
-def response(names: Sequence[str], target: Descriptor, config: Descriptor | None) -> Mapping[str, str]:
+def response(names: Sequence[Reference], target: Descriptor, config: Descriptor | None) -> Mapping[str, str]:
     """What clients are told of an exported image, under BuildKit's keys."""
     told = {
         "containerimage.digest": target.digest,
@@ -212,5 +213,5 @@ def response(names: Sequence[str], target: Descriptor, config: Descriptor | None
     if config is not None:
         told["containerimage.config.digest"] = config.digest
     if names:
-        told["image.name"] = ",".join(names)
+        told["image.name"] = ",".join(map(str, names))
     return told

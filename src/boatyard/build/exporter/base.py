@@ -44,4 +44,7 @@ class Exported:
 
 
 class Exporter(Protocol):
+    def check(self, attrs: Mapping[str, str]) -> None:
+        """Refuse attributes that make no sense, before anything is built: InvalidError, UnsupportedError."""
+
     async def __call__(self, step: StepContext, request: ExportRequest) -> Exported: ...

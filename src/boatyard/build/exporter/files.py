@@ -6,23 +6,30 @@ With several platforms each is put below a directory of its own, named `linux_am
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from boatyard.build.exporter.base import BuiltImage, Exported, ExportRequest
-from boatyard.build.exporter.options import flag
+from boatyard.build.exporter.options import check_names, flag
 from boatyard.build.requester import OutputTarget
 from boatyard.build.solver.types import StepContext
-from boatyard.errors import InvalidError, StorageError
+from boatyard.errors import BoatyardError, InvalidError, StorageError, UnavailableError
 from boatyard.image.interruption import Stop, run_interruptible
 from boatyard.image.layer.chain import Chain
 from boatyard.image.layer.diff import write_layer
 from boatyard.image.layer.store import LayerStore
+from boatyard.image.snapshot.merging import link_merged
+
+_TAR = ("dest", "platform-split")
+_LOCAL = ("dest", "platform-split", "mode")
+_GONE = "the program that reads the output went away before its end"
 
 
 class TarExporter:
@@ -31,31 +38,44 @@ class TarExporter:
     def __init__(self, layers: LayerStore) -> None:
         self._layers = layers
 
+    def check(self, attrs: Mapping[str, str]) -> None:
+        check_names(attrs, _TAR)
+        flag(attrs, "platform-split")
+
     async def __call__(self, step: StepContext, request: ExportRequest) -> Exported:
         target = request.target
         if target is None or target.file_fd is None:
             raise InvalidError(
                 "a tar output needs a file to write to", hint="give it dest=FILE, or dest=- for standard output"
             )
-        file_fd = target.file_fd
-        clamp = request.images[0].epoch
+        chains = [(image, await _chain(image)) for image in request.images]
+        split = flag(request.attrs, "platform-split", request.multi_platform)
         step.status("writing the tar")
-        if not request.multi_platform:
-            chain = await _chain(request.images[0])
-            await run_interruptible(lambda stop: self._write(chain, file_fd, clamp))
-        else:
-            chains = [(image, await _chain(image)) for image in request.images]
-            await run_interruptible(lambda stop: self._write_split(chains, file_fd, clamp))
+        await run_interruptible(partial(self._write, chains, split, target.file_fd))
         step.status("writing the tar", done=True)
         return Exported()
 
-    def _write(self, chain: Chain, fd: int, clamp: int | None) -> None:
-        with self._layers.mount(chain) as tree, open(fd, "wb", closefd=False) as file:
-            write_layer(tree, file, max_mtime=clamp)
+    def _write(self, chains: Sequence[tuple[BuiltImage, Chain]], split: bool, fd: int, stop: Stop) -> None:
+        image, chain = chains[0]
+        tree = _gathered(self._layers, chains) if split else self._layers.mount(chain)
+        with tree as directory:
+            write_layer(directory, _Output(fd, stop), max_mtime=image.epoch)
 
-    def _write_split(self, chains: list[tuple[BuiltImage, Chain]], fd: int, clamp: int | None) -> None:
-        with _gathered(self._layers, chains) as tree, open(fd, "wb", closefd=False) as file:
-            write_layer(tree, file, max_mtime=clamp)
+
+class _Output:
+    """A file or pipe of the requester's that a tar goes to."""
+
+    def __init__(self, fd: int, stop: Stop) -> None:
+        self._fd = fd
+        self._stop = stop
+
+    def write(self, data: memoryview) -> None:
+        try:
+            while data:
+                self._stop.check()
+                data = data[os.write(self._fd, data) :]
+        except OSError as error:
+            raise _refused(error) from error
 
 
 class LocalExporter:
@@ -65,16 +85,19 @@ class LocalExporter:
     def __init__(self, layers: LayerStore) -> None:
         self._layers = layers
 
+    def check(self, attrs: Mapping[str, str]) -> None:
+        check_names(attrs, _LOCAL)
+        flag(attrs, "platform-split")
+        if (mode := attrs.get("mode", "copy")) not in ("copy", "delete"):
+            raise InvalidError(f"unknown mode {mode!r} of a local output", hint="use copy or delete")
+
     async def __call__(self, step: StepContext, request: ExportRequest) -> Exported:
         target = request.target
         if target is None or target.directory_fd is None:
             raise InvalidError("a local output needs a directory to write to", hint="give it dest=DIRECTORY")
-        mode = request.attrs.get("mode", "copy")
-        if mode not in ("copy", "delete"):
-            raise InvalidError(f"unknown mode {mode!r} of a local output", hint="use copy or delete")
         split = flag(request.attrs, "platform-split", request.multi_platform)
-        if mode == "delete":
-            await asyncio.to_thread(_empty, target.directory_fd)
+        if request.attrs.get("mode") == "delete":
+            await run_interruptible(partial(_empty, target.directory_fd))
         loop = asyncio.get_running_loop()
         for image in request.images:
             chain = await _chain(image)
@@ -100,13 +123,22 @@ class LocalExporter:
             try:
                 return _Copy(target, clamp, copied, stop).run(tree, subdirectory)
             except OSError as error:
-                raise StorageError(
-                    f"can't write the output: {error}", hint="is the disk full, or the directory gone?"
-                ) from error
+                raise _refused(error) from error
+
+
+@dataclass(slots=True)
+class _Level:
+    """A directory that is being copied: what is left of it, and the open directory that it goes to."""
+
+    entries: Iterator[os.DirEntry[str]]
+    target: int
+    status: os.stat_result | None
+    """The source's; None for the top, which is left as it is."""
 
 
 class _Copy:
-    """Copies a tree below an open directory. A symlink that is in the way there is replaced, never followed."""
+    """Copies a tree below an open directory. A symlink that is in the way there is replaced, never followed: everything
+    is made, and given away, through open descriptors."""
 
     def __init__(self, target: OutputTarget, clamp: int | None, copied: Callable[[int], None], stop: Stop) -> None:
         assert target.directory_fd is not None
@@ -118,100 +150,146 @@ class _Copy:
         self._files = 0
 
     def run(self, tree: Path, subdirectory: str) -> int:
-        root = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._fd)
+        top = os.open(".", _DIRECTORY, dir_fd=self._fd)
+        levels = [_Level(_entries(os.fspath(tree)), top, None)]
         try:
             if subdirectory:
-                inner = self._enter(root, subdirectory, 0o755)
-                os.close(root)
-                root = inner
-            self._directory(os.fspath(tree), root)
+                levels.append(_Level(levels[0].entries, self._enter(top, subdirectory), None))
+            while levels:
+                level = levels[-1]
+                entry = next(level.entries, None)
+                if entry is None:
+                    self._leave(level)
+                    levels.pop()
+                elif entry.is_dir(follow_symlinks=False):
+                    inner = self._enter(level.target, entry.name)
+                    levels.append(_Level(iter(()), inner, entry.stat(follow_symlinks=False)))
+                    levels[-1].entries = _entries(entry.path)
+                else:
+                    self._entry(entry, level.target)
         finally:
-            os.close(root)
+            for level in levels:
+                os.close(level.target)
         return self._files
 
-    def _enter(self, parent: int, name: str, mode: int) -> int:
+    def _enter(self, parent: int, name: str) -> int:
+        """Open a directory, making it if it isn't one. Whoever had it keeps it."""
+        made = False
         try:
-            os.mkdir(name, mode, dir_fd=parent)
-        except FileExistsError:
             if not stat.S_ISDIR(os.lstat(name, dir_fd=parent).st_mode):
                 os.unlink(name, dir_fd=parent)
-                os.mkdir(name, mode, dir_fd=parent)
-        os.chown(name, self._uid, self._gid, dir_fd=parent, follow_symlinks=False)
-        return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+                raise FileNotFoundError
+        except FileNotFoundError:
+            os.mkdir(name, 0o755, dir_fd=parent)
+            made = True
+        descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
+        if made:
+            os.fchown(descriptor, self._uid, self._gid)
+        return descriptor
 
-    def _directory(self, source: str, target: int) -> None:
-        for entry in sorted(os.scandir(source), key=lambda entry: entry.name):
-            status = entry.stat(follow_symlinks=False)
-            if entry.is_dir(follow_symlinks=False):
-                inner = self._enter(target, entry.name, 0o755)
-                try:
-                    self._directory(entry.path, inner)
-                    os.fchmod(inner, self._mode(status))
-                    self._times(entry.name, status, target)
-                finally:
-                    os.close(inner)
-                continue
-            self._remove(entry.name, target)
-            if entry.is_symlink():
-                os.symlink(os.readlink(entry.path), entry.name, dir_fd=target)
-            elif stat.S_ISREG(status.st_mode):
-                self._file(entry.path, entry.name, status, target)
+    def _leave(self, level: _Level) -> None:
+        if level.status is not None:
+            os.fchmod(level.target, self._mode(level.status))
+            os.utime(level.target, ns=self._times(level.status))
+        os.close(level.target)
+
+    def _entry(self, entry: os.DirEntry[str], target: int) -> None:
+        self._stop.check()
+        status = entry.stat(follow_symlinks=False)
+        name = entry.name
+        _remove(name, target)
+        if stat.S_ISREG(status.st_mode):
+            self._file(entry.path, name, status, target)
+        elif stat.S_ISSOCK(status.st_mode) or (not _is_plain(status) and self._uid != 0):
+            return  # devices are only root's to make, and sockets mean nothing without who listens
+        else:
+            if stat.S_ISLNK(status.st_mode):
+                os.symlink(os.readlink(entry.path), name, dir_fd=target)
             elif stat.S_ISFIFO(status.st_mode):
-                os.mkfifo(entry.name, self._mode(status), dir_fd=target)
-            elif stat.S_ISSOCK(status.st_mode) or self._uid != 0:
-                continue  # devices are only root's to make, and sockets mean nothing without who listens
+                os.mkfifo(name, self._mode(status), dir_fd=target)
             else:
-                os.mknod(entry.name, status.st_mode, status.st_rdev, dir_fd=target)
-            os.chown(entry.name, self._uid, self._gid, dir_fd=target, follow_symlinks=False)
-            if stat.S_ISREG(status.st_mode):
-                os.chmod(entry.name, self._mode(status), dir_fd=target)  # after chown, which clears setuid
-            self._times(entry.name, status, target)
-            self._files += 1
-            self._stop.check()
-            if self._files % 500 == 0:
-                self._copied(self._files)
+                os.mknod(name, status.st_mode, status.st_rdev, dir_fd=target)
+            os.chown(name, self._uid, self._gid, dir_fd=target, follow_symlinks=False)
+            os.utime(name, ns=self._times(status), dir_fd=target, follow_symlinks=False)
+        self._files += 1
+        if self._files % 500 == 0:
+            self._copied(self._files)
 
     def _file(self, source: str, name: str, status: os.stat_result, target: int) -> None:
-        writer = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=target)
-        with open(source, "rb", buffering=0) as reader, open(writer, "wb", buffering=0) as file:
+        writer = os.open(
+            name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=target
+        )
+        with open(writer, "wb", buffering=0) as file, open(source, "rb", buffering=0) as reader:
             left = status.st_size
             while left > 0:
+                self._stop.check()
                 try:
-                    sent = os.copy_file_range(reader.fileno(), file.fileno(), left)
-                except OSError:
-                    shutil.copyfileobj(reader, file)  # another file system that can't do it
+                    sent = os.copy_file_range(reader.fileno(), writer, min(left, _PIECE))
+                except OSError as error:
+                    if error.errno not in _NOT_COPYABLE:
+                        raise
+                    shutil.copyfileobj(reader, file, 1 << 20)
                     break
                 if sent == 0:
                     break
                 left -= sent
-
-    def _remove(self, name: str, target: int) -> None:
-        try:
-            status = os.lstat(name, dir_fd=target)
-        except FileNotFoundError:
-            return
-        if stat.S_ISDIR(status.st_mode):
-            shutil.rmtree(name, dir_fd=target)
-        else:
-            os.unlink(name, dir_fd=target)
+            os.fchown(writer, self._uid, self._gid)
+            os.fchmod(writer, self._mode(status))  # after chown, which clears setuid
+            os.utime(writer, ns=self._times(status))
 
     def _mode(self, status: os.stat_result) -> int:
         mode = stat.S_IMODE(status.st_mode)
         return mode if self._uid == 0 else mode & ~(stat.S_ISUID | stat.S_ISGID)
 
-    def _times(self, name: str, status: os.stat_result, target: int) -> None:
+    def _times(self, status: os.stat_result) -> tuple[int, int]:
         moment = status.st_mtime_ns
         if self._clamp is not None:
             moment = min(moment, self._clamp * 1_000_000_000)
-        os.utime(name, ns=(moment, moment), dir_fd=target, follow_symlinks=False)
+        return moment, moment
 
 
-def _empty(fd: int) -> None:
-    for name in os.listdir(fd):
-        if stat.S_ISDIR(os.lstat(name, dir_fd=fd).st_mode):
-            shutil.rmtree(name, dir_fd=fd)
-        else:
-            os.unlink(name, dir_fd=fd)
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_PIECE = 16 << 20
+_NOT_COPYABLE = (errno.EXDEV, errno.EINVAL, errno.EBADF, errno.EOPNOTSUPP, errno.ENOSYS)
+
+
+def _entries(directory: str) -> Iterator[os.DirEntry[str]]:
+    with os.scandir(directory) as entries:
+        return iter(sorted(entries, key=lambda entry: entry.name))
+
+
+def _is_plain(status: os.stat_result) -> bool:
+    return stat.S_ISLNK(status.st_mode) or stat.S_ISFIFO(status.st_mode)
+
+
+def _remove(name: str, target: int) -> None:
+    try:
+        status = os.lstat(name, dir_fd=target)
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(status.st_mode):
+        shutil.rmtree(name, dir_fd=target)
+    else:
+        os.unlink(name, dir_fd=target)
+
+
+def _empty(fd: int, stop: Stop) -> None:
+    try:
+        for name in os.listdir(fd):
+            stop.check()
+            _remove(name, fd)
+    except OSError as error:
+        raise _refused(error) from error
+
+
+def _refused(error: OSError) -> BoatyardError:
+    if isinstance(error, BrokenPipeError):
+        return UnavailableError(_GONE)
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return StorageError(
+        f"can't write the output: {error.strerror or error}",
+        hint="free disk space there, or write it somewhere else" if full else None,
+    )
 
 
 async def _chain(image: BuiltImage) -> Chain:
@@ -223,15 +301,17 @@ def directory_name(image: BuiltImage) -> str:
 
 
 @contextmanager
-def _gathered(layers: LayerStore, chains: list[tuple[BuiltImage, Chain]]) -> Iterator[Path]:
+def _gathered(layers: LayerStore, chains: Sequence[tuple[BuiltImage, Chain]]) -> Iterator[Path]:
     """All platforms' trees, hard-linked below one directory of a snapshot that is thrown away."""
     snapshotter = layers.snapshotter
     active = snapshotter.prepare()
     try:
         root = snapshotter.directory(active)
         for image, chain in chains:
-            with layers.mount(chain) as tree:
-                shutil.copytree(tree, root / directory_name(image), symlinks=True)
+            tree = root / directory_name(image)
+            tree.mkdir()
+            if chain:
+                link_merged([*map(os.fsencode, reversed(layers.directories(chain)))], os.fsencode(tree), squash=False)
         yield root
     finally:
         snapshotter.remove(active)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from boatyard.build.exporter import assemble, options
 from boatyard.build.exporter.assemble import AssembledImage, Document
@@ -11,7 +11,6 @@ from boatyard.build.exporter.base import BuiltImage, Exported, ExportRequest
 from boatyard.build.exporter.options import ImageOptions
 from boatyard.build.solver.types import StepContext
 from boatyard.image import documents
-from boatyard.image import reference as references
 from boatyard.image.layer.chain import Chain
 from boatyard.image.layer.store import LayerStore
 from boatyard.image.spec import Descriptor
@@ -25,21 +24,22 @@ class ImageExporter:
         self._images = images
         self._layers = layers
 
+    def check(self, attrs: Mapping[str, str]) -> None:
+        options.parse(attrs, oci=True)
+
     async def __call__(self, step: StepContext, request: ExportRequest) -> Exported:
         wanted = options.parse(request.attrs, oci=True)
-        # Names are checked before any work is done.
-        names = [references.parse(name).with_default_tag() for name in wanted.names]
         assembled = [
             await assembled_image(self._layers, step, built, wanted, local=True, indexed=request.multi_platform)
             for built in request.images
         ]
         target, config = await asyncio.to_thread(self._keep, assembled, wanted, request.multi_platform)
-        for name in names:
+        for name in wanted.names:
             self._images.put(name, target)
             step.status(f"naming to {name}", done=True)
-        if not names and not self._images.named(target.digest):
+        if not wanted.names and not self._images.named(target.digest):
             self._images.put(None, target)
-        return Exported(assemble.response([str(name) for name in names], target, config))
+        return Exported(assemble.response(wanted.names, target, config))
 
     def _keep(
         self, images: Sequence[AssembledImage], wanted: ImageOptions, multi_platform: bool

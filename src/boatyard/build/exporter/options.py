@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from boatyard.errors import InvalidError, UnsupportedError
+from boatyard.image import platform as platforms
+from boatyard.image import reference as references
 from boatyard.image.layer.compression import Compression
+from boatyard.image.reference import Reference
 
 _KNOWN = (
     "name", "push", "push-by-digest", "registry.insecure", "unpack", "store", "dangling-name-prefix", "name-canonical",
     "oci-mediatypes", "oci-artifact", "attestation-inline", "prefer-nondist-layers", "compression", "compression-level",
-    "force-compression", "rewrite-timestamp", "tar", "dest", "source-date-epoch", "context", "annotation",
-    "platform-split", "mode",
+    "force-compression", "rewrite-timestamp", "tar", "dest", "source-date-epoch",
 )  # fmt: skip
 _ANNOTATION = re.compile(
     r"annotation(?:-(?P<level>manifest|index|manifest-descriptor|index-descriptor))?(?:\[(?P<platform>[^\]]*)\])?\.(?P<key>.+)"
@@ -37,7 +39,7 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True)
 class ImageOptions:
-    names: tuple[str, ...] = ()
+    names: tuple[Reference, ...] = ()
     compression: Compression | None = None
     """None: nothing was asked for."""
     force_compression: bool = False
@@ -59,21 +61,30 @@ def parse(attrs: Mapping[str, str], *, oci: bool) -> ImageOptions:
     for name, value in attrs.items():
         if match := _ANNOTATION.fullmatch(name):
             level = match["level"] or "manifest"
+            if match["platform"]:
+                platforms.parse(match["platform"])
             annotations.append(Annotation(level, match["platform"] or "", match["key"], value))
-        elif name not in _KNOWN:
-            near = difflib.get_close_matches(name, _KNOWN, 1)
-            raise InvalidError(
-                f"unknown exporter attribute {name!r}",
-                hint=f"did you mean {near[0]!r}?" if near else f"known: {', '.join(_KNOWN)}",
-            )
+        else:
+            check_names((name,), _KNOWN)
     for name in ("push", "push-by-digest"):
         if flag(attrs, name):
             raise UnsupportedError(
                 f"the exporter attribute {name!r} is not supported yet: there is no registry client",
                 hint="export with type=oci or type=docker and push the archive with skopeo",
             )
+    for name, asked in (
+        ("store", not flag(attrs, "store", True)),
+        ("name-canonical", flag(attrs, "name-canonical")),
+        ("dangling-name-prefix", bool(attrs.get("dangling-name-prefix"))),
+    ):
+        if asked:
+            raise UnsupportedError(f"the exporter attribute {name!r} is not supported yet", hint="leave it out")
     return ImageOptions(
-        names=tuple(name.strip() for name in attrs.get("name", "").split(",") if name.strip()),
+        names=tuple(
+            references.parse(name).with_default_tag()
+            for name in map(str.strip, attrs.get("name", "").split(","))
+            if name
+        ),
         compression=_compression(attrs),
         force_compression=flag(attrs, "force-compression"),
         rewrite_timestamp=flag(attrs, "rewrite-timestamp"),
@@ -82,6 +93,17 @@ def parse(attrs: Mapping[str, str], *, oci: bool) -> ImageOptions:
         annotations=tuple(annotations),
         epoch=_epoch(attrs.get("source-date-epoch", "")),
     )
+
+
+def check_names(names: Iterable[str], known: Sequence[str]) -> None:
+    """InvalidError for an attribute that an exporter doesn't have."""
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            raise InvalidError(
+                f"unknown exporter attribute {name!r}",
+                hint=f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}",
+            )
 
 
 def _compression(attrs: Mapping[str, str]) -> Compression | None:

@@ -8,7 +8,29 @@ from boatyard.errors import InvalidError, UnsupportedError
 
 
 def test_names_are_separated_by_commas() -> None:
-    assert options.parse({"name": "a, b:1"}, oci=True).names == ("a", "b:1")
+    names = options.parse({"name": "a, b:1"}, oci=True).names
+    assert [name.familiar() for name in names] == ["a:latest", "b:1"]
+
+
+@pytest.mark.parametrize(
+    "attrs",
+    [
+        {"name": "UPPER"},
+        {"name": "a,b c"},
+        {"annotation[no such platform at all].key": "value"},
+        {"compression-level": "high"},
+        {"mode": "delete"},
+    ],
+)
+def test_what_makes_no_sense_is_refused(attrs: dict[str, str]) -> None:
+    with pytest.raises(InvalidError):
+        options.parse(attrs, oci=True)
+
+
+@pytest.mark.parametrize("attrs", [{"store": "false"}, {"name-canonical": ""}, {"dangling-name-prefix": "x"}])
+def test_what_would_be_ignored_is_refused(attrs: dict[str, str]) -> None:
+    with pytest.raises(UnsupportedError):
+        options.parse(attrs, oci=True)
 
 
 def test_annotations_say_where_they_belong() -> None:
