@@ -55,7 +55,8 @@ def test_a_secret_is_in_the_step_and_nowhere_else(yard: Yard, tmp_path: Path) ->
     (tmp_path / "secret").write_text(secret)
     context = write(
         tmp_path / "context",
-        Dockerfile="FROM busybox\nRUN --mount=type=secret,id=token test -s /run/secrets/token && wc -c < /run/secrets/token > /size\n"
+        Dockerfile="FROM busybox\n"
+        "RUN --mount=type=secret,id=token test -s /run/secrets/token && wc -c < /run/secrets/token > /size\n"
         'RUN --mount=type=secret,id=token,env=TOKEN test -n "$TOKEN"\n',
     )
     yard.run("build", "--secret", f"id=token,src={tmp_path}/secret", "-t", "with-secret", context)

@@ -80,7 +80,8 @@ def test_a_node_front_end_is_built_with_npm(yard: Yard, tmp_path: Path) -> None:
     context = write_files(
         tmp_path / "front",
         {
-            "package.json": '{"name": "front", "version": "1.0.0", "private": true, "dependencies": {"is-number": "7.0.0"}}',
+            "package.json": '{"name": "front", "version": "1.0.0", "private": true, '
+            '"dependencies": {"is-number": "7.0.0"}}',
             "build.js": "const isNumber = require('is-number');\n"
             "require('fs').writeFileSync('dist.html', `<p>${isNumber(42)}</p>\\n`);\n",
             "Dockerfile": """FROM debian:bookworm-slim AS build
@@ -104,7 +105,10 @@ def test_an_image_with_apt_packages_has_them(yard: Yard, tmp_path: Path) -> None
     context = write_files(
         tmp_path / "apt",
         {
-            "Dockerfile": 'FROM debian:bookworm-slim\nRUN apt-get update && apt-get install -y --no-install-recommends jq\nENTRYPOINT ["jq"]\n'
+            "Dockerfile": """FROM debian:bookworm-slim
+RUN apt-get update && apt-get install -y --no-install-recommends jq
+ENTRYPOINT ["jq"]
+"""
         },
     )
     build(yard, "jq", context)

@@ -106,9 +106,8 @@ class Yard:
             result.stderr.decode(errors="replace"),
         )
         if check and done.returncode:
-            raise BoatError(
-                f"boat {' '.join(map(str, arguments))} exited {done.returncode}:\n{done.stdout}{done.stderr}\n{self.log[-3000:]}"
-            )
+            what = f"boat {' '.join(map(str, arguments))} exited {done.returncode}"
+            raise BoatError(f"{what}:\n{done.stdout}{done.stderr}\n{self.log[-3000:]}")
         return done
 
     def fails(self, *arguments: str | Path, **options: object) -> str:

@@ -17,7 +17,14 @@ from boatyard.image.platform import Platform
 from boatyard.image.spec import Descriptor, RunConfig
 from boatyard.image.unpacking import image_chain
 from boatyard.runtime import container
-from boatyard.runtime.container import ContainerSpec, Executor, StartedReceiver, Stdio, TerminalReceiver, WarningReceiver
+from boatyard.runtime.container import (
+    ContainerSpec,
+    Executor,
+    StartedReceiver,
+    Stdio,
+    TerminalReceiver,
+    WarningReceiver,
+)
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

@@ -12,7 +12,8 @@ def rfc3339(seconds: float) -> str:
 
 
 def seconds(text: str) -> float:
-    """Seconds since the epoch; 0 for what is no time. Nanoseconds are cut to microseconds, which Python 3.11 can read."""
+    """Seconds since the epoch; 0 for what is no time. What is below a microsecond, which Python 3.11
+    can't read, is cut."""
     try:
         return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text.replace("Z", "+00:00"))).timestamp()
     except ValueError:
