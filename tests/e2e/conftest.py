@@ -60,7 +60,8 @@ def debian(shared: Path) -> Callable[[Yard], None]:
 
 @pytest.fixture
 def own_yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    """A daemon that a test may harm. Its directory isn't called after the test: sockets need short paths."""
+    """A daemon that a test may harm."""
+    # Not below the test's own directory: paths of sockets are short.
     yard = Yard(tmp_path_factory.mktemp("own"))
     yard.start()
     yield yard
