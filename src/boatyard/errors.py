@@ -2,6 +2,7 @@
 
     BoatyardError                 everything below; may carry a .hint ("what to do")
     ├── InvalidError              the request or document is malformed: the caller's fault
+    │   └── ExecutableError       a program can't be started: not there, or not a program
     ├── NotFoundError             what was named doesn't exist
     ├── ConflictError             it exists already, is in use, or somebody else holds it
     ├── DeniedError               not allowed by policy, entitlement, credentials or the kernel
@@ -36,6 +37,14 @@ class BoatyardError(Exception):
 
 class InvalidError(BoatyardError):
     """The request or document is malformed."""
+
+
+class ExecutableError(InvalidError):
+    """A program can't be started: not there (exit code 127), or not a program (126), as a shell tells it."""
+
+    def __init__(self, message: str, *, exit_code: int, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.exit_code = exit_code
 
 
 class NotFoundError(BoatyardError):

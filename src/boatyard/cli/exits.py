@@ -22,6 +22,8 @@ FAILED = 1
 USAGE = 2
 INTERNAL = 70
 NOT_STARTED = 125
+NOT_EXECUTABLE = 126
+NOT_FOUND = 127
 CANCELLED = 130
 TERMINATED = 143
 BROKEN_PIPE = 141
@@ -45,6 +47,8 @@ OTHERS: tuple[tuple[int, str], ...] = (
     (FAILED, "any other failure"),
     (INTERNAL, "a bug in boat: please report it with the output of `boat --debug ...`"),
     (NOT_STARTED, "`boat run`: the container could not be started; any other number is its command's own"),
+    (NOT_EXECUTABLE, "`boat run`: the command is there, but can't be executed"),
+    (NOT_FOUND, "`boat run`: there is no such command in the container"),
     (BROKEN_PIPE, "whoever read the output went away"),
     (TERMINATED, "ended by SIGTERM"),
 )

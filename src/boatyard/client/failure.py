@@ -28,7 +28,7 @@ def describe(error: BaseException, *, _depth: int = 0) -> ErrorDocument:
         source=None
         if source is None
         else SourceDocument(filename=source.filename, text=source.text, start=source.start, end=source.end),
-        exit_code=error.exit_code if isinstance(error, errors.ExitError) else None,
+        exit_code=error.exit_code if isinstance(error, errors.ExitError | errors.ExecutableError) else None,
         vertex=error.vertex if isinstance(error, errors.SolveError) else "",
         vertex_name=error.vertex_name if isinstance(error, errors.SolveError) else "",
         cause=None if cause is None else describe(cause, _depth=_depth + 1),
@@ -48,6 +48,8 @@ def _restore(document: ErrorDocument) -> errors.BoatyardError:
     found = getattr(errors, document.kind, None)
     if not (isinstance(found, type) and issubclass(found, errors.BoatyardError)):
         return errors.BoatyardError(document.message, hint=hint)
+    if issubclass(found, errors.ExecutableError):
+        return found(document.message, exit_code=document.exit_code or 127, hint=hint)
     if not issubclass(found, errors.BuildError):
         return found(document.message, hint=hint)
     source = document.source

@@ -11,8 +11,6 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
-from boatyard.errors import InvalidError
-
 DEFAULT_SHM_SIZE = 64 << 20
 """Bytes of /dev/shm."""
 
@@ -136,14 +134,6 @@ class TerminalReceiver(Protocol):
     def __call__(self, master_fd: int) -> None: ...
 
 
-class ExecutableError(InvalidError):
-    """The program can't be started: not there (exit code 127), or not a program (126), as a shell tells it."""
-
-    def __init__(self, message: str, *, exit_code: int, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
-        self.exit_code = exit_code
-
-
 class Executor(Protocol):
     """Runs containers. One per daemon."""
 
@@ -156,8 +146,8 @@ class Executor(Protocol):
         on_warning: WarningReceiver | None = None,
     ) -> int:
         """Run to the end; the exit code (128 + N when signal N ended it). When the task is cancelled, every process of
-        the container is killed and nothing is left before CancelledError is raised. Raises DeniedError, InvalidError
-        (unknown user, missing executable: the message names it) or StorageError when it can't be started."""
+        the container is killed and nothing is left before CancelledError is raised. When it can't be started, raises
+        DeniedError, ExecutableError, InvalidError (an unknown user: the message names it) or StorageError."""
 
 
 class StartedReceiver(Protocol):

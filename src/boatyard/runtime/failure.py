@@ -11,8 +11,7 @@ import re
 
 import msgspec
 
-from boatyard.errors import BoatyardError, DeniedError, InvalidError, StorageError
-from boatyard.runtime.container import ExecutableError
+from boatyard.errors import BoatyardError, DeniedError, ExecutableError, InvalidError, StorageError
 
 RUNTIME_FAILED = 1
 """The runtimes' own exit code. A container's may be the same: only with an error in the log it is theirs."""

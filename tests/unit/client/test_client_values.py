@@ -21,6 +21,8 @@ def every_error() -> list[errors.BoatyardError]:
         if isinstance(kind, type) and issubclass(kind, errors.BoatyardError):
             if kind is errors.ExitError:
                 found.append(kind("m", exit_code=3, hint="h", source=source))
+            elif kind is errors.ExecutableError:
+                found.append(kind("m", exit_code=126, hint="h"))
             elif kind is errors.SolveError:
                 found.append(kind("m", vertex="sha256:a", vertex_name="n", hint="h", source=source))
             elif issubclass(kind, errors.BuildError):

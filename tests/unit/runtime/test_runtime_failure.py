@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from boatyard.errors import BoatyardError, DeniedError, InvalidError, StorageError
-from boatyard.runtime.container import ExecutableError
+from boatyard.errors import BoatyardError, DeniedError, ExecutableError, InvalidError, StorageError
 from boatyard.runtime.failure import explain, last_error
 
 

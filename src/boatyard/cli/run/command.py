@@ -18,7 +18,7 @@ from boatyard.cli.group import SETTINGS
 from boatyard.cli.run.attach import attached
 from boatyard.client.calls.runs import run as run_call
 from boatyard.client.documents.runs import RunRequest
-from boatyard.errors import BoatyardError, InvalidError, NotFoundError, UnsupportedError
+from boatyard.errors import BoatyardError, ExecutableError, InvalidError, NotFoundError, UnsupportedError
 
 
 @click.command(
@@ -60,7 +60,8 @@ from boatyard.errors import BoatyardError, InvalidError, NotFoundError, Unsuppor
 def run(console: Console, /, **given: Any) -> int:
     """Run a command in a new container of IMAGE.
 
-    The exit code is the command's; 125 when it could not be started.
+    The exit code is the command's; 127 when there is no such command, 126 when it is no program, 125 when the
+    container could not be started.
     """
     if not given["remove"]:
         raise UnsupportedError("containers that outlive their command are not supported yet", hint="add --rm")
@@ -83,7 +84,7 @@ def run(console: Console, /, **given: Any) -> int:
         from boatyard.cli.failure import tell
 
         tell(console, error)
-        return exits.NOT_STARTED
+        return error.exit_code if isinstance(error, ExecutableError) else exits.NOT_STARTED
 
 
 def _request(given: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
