@@ -48,8 +48,8 @@ def test_the_display_fits_the_terminal(terminal: Open, tmp_path: Path, salt: str
     with terminal("build", "--build-arg", salt, context, columns=columns, rows=rows, drawn=True) as seen:
         screen = seen.screen
         assert screen is not None
-        # Two stages at once, with the last line of one of them.
-        seen.until(lambda: screen.cursor_hidden and any("one says 5" in line for line in screen.visible), what="live")
+        # Two stages at once, each with its last lines.
+        seen.until(lambda: screen.cursor_hidden and any("one says" in line for line in screen.visible), what="live")
         live.append(screen.visible)
         assert seen.ends() == 0
     assert len(live[0]) <= rows
@@ -228,14 +228,12 @@ def test_any_step_of_a_past_build_is_found_as_its_log_numbers_it(yard: Yard, tmp
     assert files("RUN rm", "--after") == {"second", "third"}
 
 
-def test_a_pruned_step_is_made_again(own_yard: Yard, tmp_path: Path) -> None:
+def test_a_step_whose_records_were_pruned_can_be_looked_at(own_yard: Yard, tmp_path: Path) -> None:
     own_yard.run("bootstrap", "busybox")
     context = write(tmp_path, Dockerfile="FROM busybox\nRUN echo once > /once\nRUN cat /once; exit 1\n")
     own_yard.run("build", context, check=False)
     own_yard.run("builder", "prune", "--all", "--force")
-    told = own_yard.run("builder", "debug", "latest", "", "cat", "/once")
-    assert told.stdout == "once\n"
-    assert "making again" in told.stderr
+    assert own_yard.run("builder", "debug", "latest", "", "cat", "/once").stdout == "once\n"
 
 
 def test_steps_that_cannot_be_looked_at_say_why(yard: Yard, tmp_path: Path) -> None:

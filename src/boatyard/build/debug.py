@@ -29,6 +29,9 @@ from boatyard.runtime.container import ContainerSpec
 
 SHELL = ("/bin/sh", "-c", "if [ -x /bin/bash ]; then exec /bin/bash; else exec /bin/sh; fi")
 
+SHORT_DIGEST = 8
+"""Digits of a digest that are enough to be taken for one."""
+
 RunShell = Callable[[ContainerSpec], Awaitable[None]]
 
 
@@ -74,10 +77,8 @@ def find(all_steps: list[PastStep], wanted: str, failed: str) -> PastStep:
     if named:
         # Of a group, the step that the others lead to.
         return next((step for step in named if step.vertex and isinstance(step.vertex.op, MergeOp)), named[-1])
-    hex = wanted.removeprefix("sha256:")
-    matching = [step for step in all_steps if step.event.digest.removeprefix("sha256:").startswith(hex)] or [
-        step for step in all_steps if wanted.lower() in step.event.name.lower()
-    ]
+    # What looks like a number is one: not the digits that a digest in some step's name begins with.
+    matching = [] if wanted.isdigit() and len(wanted) < SHORT_DIGEST else _matching(all_steps, wanted)
     if len(matching) == 1:
         return matching[0]
     if matching:
@@ -86,6 +87,12 @@ def find(all_steps: list[PastStep], wanted: str, failed: str) -> PastStep:
             hint="; ".join(f"{step.number}: {step.event.name}" for step in matching[:5]),
         )
     raise NotFoundError(f"the build has no step {wanted!r}", hint="`boat builder history BUILD` numbers them")
+
+
+def _matching(all_steps: list[PastStep], wanted: str) -> list[PastStep]:
+    hex = wanted.removeprefix("sha256:")
+    begun = [step for step in all_steps if step.event.digest.removeprefix("sha256:").startswith(hex)]
+    return begun or [step for step in all_steps if wanted.lower() in step.event.name.lower()]
 
 
 async def open_shell(

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import TextIO
 
 from boatyard.cli.style import Style, colour_wanted
+from boatyard.errors import StorageError
 
 
 class ReaderGoneError(Exception):
@@ -97,3 +98,5 @@ def _write(stream: TextIO, text: str) -> None:
             select.select([], [descriptor], [])
         except BrokenPipeError as error:
             raise ReaderGoneError from error
+        except OSError as error:
+            raise StorageError(f"can't write to {getattr(stream, 'name', 'a file')}: {error.strerror}") from error

@@ -61,6 +61,7 @@ def _host_checks(console: Console) -> Sequence[Check]:
         host.system_calls(),
         host.privileges(capabilities.bounding()),
         host.open_files(),
+        *host.tools(),
         host.emulators(),
         host.user_namespaces(),
         host.fuse(),

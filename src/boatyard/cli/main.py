@@ -30,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is not None:
         return _run(arguments)
     gc.disable()
+    _open_missing_streams()
     code = _run(sys.argv[1:])
     os._exit(code)
 
@@ -49,6 +50,18 @@ def _run(arguments: Sequence[str]) -> int:
         except (OSError, ValueError):
             pass  # the reader went away: everything that could be said has been
     return code
+
+
+def _open_missing_streams() -> None:
+    """Started with a standard stream closed (`>&-`), the next file or socket would get its number, and what is printed
+    would go there."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            if descriptor != number:
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+            setattr(sys, name, open(number, mode, closefd=False, encoding="utf-8"))  # noqa: SIM115  # as long as we run
 
 
 def _catch_signals() -> None:

@@ -30,7 +30,7 @@ def replacing(path: str) -> Iterator[int]:
     except OSError as error:
         raise _failure(directory, error) from error
     temporary = os.path.join(directory, f".{name[:200]}.{os.urandom(6).hex()}.partial")
-    descriptor = _open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    descriptor = _open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, shown=target)
     try:
         yield descriptor
         _finish(descriptor, temporary, target)
@@ -72,11 +72,11 @@ def _is_special(path: str) -> bool:
     return not stat.S_ISREG(mode)
 
 
-def _open(path: str, flags: int) -> int:
+def _open(path: str, flags: int, *, shown: str = "") -> int:
     try:
         return os.open(path, flags | os.O_CLOEXEC, 0o666)
     except OSError as error:
-        raise _failure(path, error) from error
+        raise _failure(shown or path, error) from error
 
 
 def _failure(path: str, error: OSError) -> BoatyardError:

@@ -86,10 +86,9 @@ def socket_path(host: str) -> str:
         return os.path.abspath(host.removeprefix("unix://"))
     if host.startswith("/"):
         return host
-    kind = host.split("://", 1)[0] if "://" in host else "this form of"
     raise UnsupportedError(
-        f"can't reach a daemon at {host!r}: {kind} addresses are not supported",
-        hint="give a unix socket: unix:///run/boatyard/boatd.sock",
+        f"can't reach a daemon at {host!r}: only unix sockets are supported",
+        hint="give a path: unix:///run/boatyard/boatd.sock",
     )
 
 

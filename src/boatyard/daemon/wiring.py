@@ -181,7 +181,13 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
                 stores.images, stores.layers, ImageTransfer(stores.images, stores.layers, stores.leases), sweep
             ),
             disk=Disk(usage, pruner, cache_mounts, stores.images),
-            runs=Runs(Runner(stores.layers, executor), stores.images, trust_host_ca=config.trust_host_ca, proxy=proxy),
+            runs=Runs(
+                Runner(stores.layers, executor),
+                stores.images,
+                stores.layers.content,
+                trust_host_ca=config.trust_host_ca,
+                proxy=proxy,
+            ),
         )
 
 

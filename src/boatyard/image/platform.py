@@ -33,6 +33,10 @@ _ARCHITECTURES = {
     "powerpc64le": "ppc64le",
 }  # fmt: skip
 _VARIANTS = {"armhf": "v7", "armel": "v6", "armv6l": "v6", "armv7l": "v7"}
+_KNOWN = frozenset({
+    "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le", "riscv64",
+    "s390x", "wasm",
+})  # fmt: skip
 _SYSTEMS = {"macos": "darwin"}
 
 
@@ -66,7 +70,13 @@ def parse(text: str, default: Platform | None = None) -> Platform:
         word = parts[0].lower()
         if word in ("linux", "windows", "darwin", "macos", "freebsd"):
             return normalise(word, host.architecture, host.variant)
-        return normalise(host.os, word)
+        platform = normalise(host.os, word)
+        if platform.architecture not in _KNOWN:
+            raise InvalidError(
+                f"{text!r} is neither an operating system nor an architecture",
+                hint="a platform looks like linux/amd64 or linux/arm/v7",
+            )
+        return platform
     return normalise(*parts)
 
 

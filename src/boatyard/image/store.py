@@ -192,6 +192,9 @@ class ImageStore:
                 _begins(identity, text) for identity in self._identities_of(image.target)
             ):
                 found[image.target.digest] = image
+        if len({self.id(image) for image in found.values()}) == 1:
+            # One image, listed once more with its layers packed otherwise: the newest stands for all.
+            return max(found.values(), key=lambda image: (not image.dangling, image.updated))
         if len(found) > 1:
             several = ", ".join(sorted(digests.encoded(digest)[:12] for digest in found))
             raise ConflictError(f"{text!r} is the beginning of several image IDs: {several}", hint="give more digits")

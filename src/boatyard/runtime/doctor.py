@@ -23,6 +23,14 @@ LOW_SPACE = 5 << 30
 NO_SPACE = 500 << 20
 
 
+TOOLS = (
+    ("git", "git", "git repositories as contexts and in ADD"),
+    ("mmdebstrap", "mmdebstrap", "`boat bootstrap debian`"),
+    ("ssh-agent", "openssh-client", "`boat build --ssh ID=KEYFILE`"),
+)
+"""Program, Debian package, what it is for."""
+
+
 class Status(Enum):
     OK = "ok"
     WARN = "warn"
@@ -58,7 +66,7 @@ async def report(executor: OciExecutor, root: Path) -> list[Check]:
         checks.append(network(await executor.network()))
     except BoatyardError as error:
         checks.append(Check("network", Status.FAIL, error.message, error.hint or ""))
-    checks += [emulators(), user_namespaces(), fuse(), certificates(), space(root)]
+    checks += [*tools(), emulators(), user_namespaces(), fuse(), certificates(), space(root)]
     return checks
 
 
@@ -185,6 +193,17 @@ def network(choice: NetworkChoice) -> Check:
         fix = choice.reason.partition("(")[2].rstrip(")") if "apt-get" in choice.reason else ""
         return Check("network", Status.WARN, f"containers use the {choice.mode.value}'s network: {choice.reason}", fix)
     return Check("network", Status.OK, f"mode {choice.mode.value}, as configured")
+
+
+def tools(path: str | None = None) -> list[Check]:
+    """Programs that single features need. `path` stands for PATH."""
+    checks = []
+    for program, package, purpose in TOOLS:
+        if shutil.which(program, path=path):
+            checks.append(Check(program, Status.OK, purpose))
+        else:
+            checks.append(Check(program, Status.WARN, f"not there: no {purpose}", f"apt-get install {package}"))
+    return checks
 
 
 def emulators(directory: Path = emulation.BINFMT) -> Check:

@@ -115,3 +115,12 @@ def test_space_is_that_of_the_nearest_directory_that_exists(tmp_path: Path) -> N
 def test_a_failed_overlay_is_told_with_the_reason() -> None:
     assert doctor.overlay("").status is Status.OK
     assert "No such device" in doctor.overlay("No such device").detail
+
+
+def test_programs_that_single_features_need_are_looked_for(tmp_path: Path) -> None:
+    git = tmp_path / "git"
+    git.touch(0o755)
+    checks = {check.name: check for check in doctor.tools(str(tmp_path))}
+    assert checks["git"].status is Status.OK
+    assert checks["mmdebstrap"].status is Status.WARN
+    assert checks["mmdebstrap"].fix == "apt-get install mmdebstrap"

@@ -242,8 +242,11 @@ class GitStep:
             "LC_ALL": "C",
             **await self._credentials(),
         }
+        program = shutil.which("git")
+        if program is None:
+            raise UnavailableError("git repositories need git, which isn't installed", hint="apt-get install git")
         process = await asyncio.create_subprocess_exec(
-            "git",
+            program,
             "-c",
             # Submodules name places of this host only where the repository itself is one.
             f"protocol.file.allow={'always' if self._url.remote.startswith('file://') else 'user'}",

@@ -58,7 +58,7 @@ def export(console: Console, id: str, output: str, compression: str | None) -> N
             id=id, token=channel.offer(descriptor), compression="" if chosen == "none" else chosen
         )
         done = follow(console, client.stream(disk.export_cache_mount(request)), renderer(console, "auto"))
-    console.err(f"exported {done.files} files, {units.size(done.bytes)}\n")
+    console.err(f"exported {_files(done.files)}, {units.size(done.bytes)}\n")
 
 
 @click.command("import", context_settings=SETTINGS)
@@ -66,12 +66,12 @@ def export(console: Console, id: str, output: str, compression: str | None) -> N
 @click.option("-i", "--input", "source", default="", metavar="FILE", help="The archive (default: standard input).")
 @click.pass_obj
 def import_(console: Console, id: str, source: str) -> None:
-    """Fill a cache mount from a tar archive; what was in it is replaced."""
+    """Fill a cache mount from a tar archive, over what is in it."""
     client = daemon(console)
     with reading(console, source) as descriptor, descriptors(client) as channel:
         request = CacheMountTransfer(id=id, token=channel.offer(descriptor))
         done = follow(console, client.stream(disk.import_cache_mount(request)), renderer(console, "auto"))
-    console.err(f"imported {done.files} files, {units.size(done.bytes)}\n")
+    console.err(f"imported {_files(done.files)}, {units.size(done.bytes)}\n")
 
 
 @click.command("rm", context_settings=SETTINGS)
@@ -85,6 +85,10 @@ def rm(console: Console, ids: tuple[str, ...], everything: bool) -> None:
     deleted = daemon(console).call(disk.delete_cache_mounts(CacheMountDelete(ids=ids, all=everything)))
     each(console, deleted.ids)
     console.out(f"Total reclaimed space: {units.size(deleted.bytes)}\n")
+
+
+def _files(count: int) -> str:
+    return f"{count} file{'s' if count != 1 else ''}"
 
 
 def _by_name(path: str) -> str:

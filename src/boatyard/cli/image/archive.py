@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -110,6 +111,8 @@ def reading(console: Console, path: str) -> Iterator[int]:
     except OSError as error:
         raise StorageError(f"can't open {path}: {error.strerror}") from error
     try:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise InvalidError(f"{path} is a directory", hint="name an archive; tar makes one of a directory")
         yield descriptor
     finally:
         os.close(descriptor)

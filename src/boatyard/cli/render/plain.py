@@ -115,7 +115,7 @@ class PlainRenderer:
         if step.cancelled:
             return self._style.caution("CANCELLED")
         if step.error:
-            return self._style.bad(f"ERROR: {harmless(step.error)}")
+            return self._style.bad(f"ERROR: {one_line(step.error)}")
         if step.skipped:
             return self._style.dim("SKIPPED")
         if step.cached:
@@ -123,7 +123,7 @@ class PlainRenderer:
         return self._style.good(f"DONE {units.seconds(step.elapsed(self._clock()))}")
 
     def _outcome(self, event: VertexEvent) -> str:
-        return self._style.bad(f"ERROR: {harmless(event.error)}")
+        return self._style.bad(f"ERROR: {one_line(event.error)}")
 
     def _status(self, event: StatusEvent) -> None:
         step = self._steps.status(event)

@@ -26,6 +26,7 @@ FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signa
 def attached(console: Console, client: Client, channel: DescriptorChannel, call: StreamCall[RunResult]) -> int:
     """The process's exit code. Signals that reach this command go to the process; a third Ctrl-C leaves it to its fate
     (leaving the stream kills it)."""
+    made: set[str] = set()
     with _Forwarder(client).installed() as forwarder, client.stream(call) as stream:
         while (events := stream.poll(SIGNAL_INTERVAL)) is not None:
             waiting = deque(events)
@@ -38,8 +39,9 @@ def attached(console: Console, client: Client, channel: DescriptorChannel, call:
                 elif isinstance(event, WarningEvent):
                     console.err(f"{console.err_style.caution('warning:')} {event.short}\n")
                 elif isinstance(event, VertexEvent):
-                    # Only what takes time: a step that is made again because its result was removed.
-                    if event.started is not None and event.completed is None:
+                    # A step that is made again because its result was removed: it takes time.
+                    if event.started is not None and not event.cached and event.digest not in made:
+                        made.add(event.digest)
                         console.err(f"making again: {one_line(event.name)}\n")
                 elif isinstance(event, LogEvent):
                     (console.err if event.stream == 2 else console.out)(event.data)

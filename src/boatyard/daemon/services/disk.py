@@ -69,7 +69,7 @@ class Disk:
         sizes = await asyncio.to_thread(lambda: [disk_usage(mount.directory) for mount in mounts])
         return [
             CacheMount(
-                id=mount.info.id,
+                id=_as_written(mount.info.id),
                 size=size,
                 sharing=mount.info.sharing,
                 created=mount.info.created,
@@ -112,7 +112,7 @@ class Disk:
                 freed += self._delete((mount.name,)).bytes
             except (ConflictError, NotFoundError):
                 continue
-            deleted.append(mount.info.id)
+            deleted.append(_as_written(mount.info.id))
         return CacheMountsDeleted(ids=tuple(deleted), bytes=freed)
 
 
@@ -124,6 +124,11 @@ def _all(filters: Sequence[str]) -> tuple[str, ...]:
 def _pruned(rows: Sequence[UsageRow]) -> Pruned:
     """What images hold, too, is not freed with the record."""
     return Pruned(records=tuple(map(_record, rows)), bytes=sum(row.size for row in rows if not row.shared))
+
+
+def _as_written(id: str) -> str:
+    """As `RUN --mount=type=cache,id=` has it, or the target: the frontend puts ids below its namespace's path."""
+    return id[1:] if id.startswith("/") else id
 
 
 def _record(row: UsageRow) -> UsageRecord:

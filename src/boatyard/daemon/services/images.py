@@ -28,7 +28,7 @@ from boatyard.client.documents.images import (
     ImagesSaved,
     ImageSummary,
 )
-from boatyard.errors import BoatyardError, InvalidError
+from boatyard.errors import BoatyardError, InvalidError, NotFoundError
 from boatyard.image import documents, spec
 from boatyard.image import platform as platforms
 from boatyard.image import reference as references
@@ -66,8 +66,19 @@ class Images:
             by_digest.setdefault(image.target.digest, []).append(image)
         found = [self._summary(images) for images in by_digest.values()]
         for text in filters:
-            found = [image for image in found if _matches(image, text)]
+            matches = self._filter(text)
+            found = [image for image in found if matches(image)]
         return sorted(found, key=lambda image: image.created or 0, reverse=True)
+
+    def _filter(self, text: str) -> Callable[[ImageSummary], bool]:
+        """Docker's filters: dangling=true|false, reference=PATTERN, label=NAME[=VALUE], before=IMAGE, since=IMAGE."""
+        field, _, value = text.partition("=")
+        if field not in ("before", "since"):
+            return lambda image: _matches(image, field, value)
+        moment = self._summary(self._named(self._store.resolve(value))).created or 0.0
+        if field == "before":
+            return lambda image: (image.created or 0.0) < moment
+        return lambda image: (image.created or 0.0) > moment
 
     def _summary(self, images: Sequence[Image]) -> ImageSummary:
         return ImageSummary(**self._summary_fields(images))
@@ -174,6 +185,9 @@ class Images:
         for name in request.names:
             try:
                 gone = self._store.delete(name, force=request.force)
+            except NotFoundError as error:
+                failed = failed or (None if request.force else error)
+                continue
             except BoatyardError as error:
                 # The others are deleted all the same, as with docker rmi.
                 failed = failed or error
@@ -230,6 +244,7 @@ class Images:
 
     async def bootstrap(self, request: BootstrapRequest, emit: Emit) -> Bootstrapped:
         reference = references.parse(request.image).with_default_tag()
+        names = [references.parse(tag).with_default_tag() for tag in request.tags] or [reference]
         platform = platforms.parse(f"linux/{request.arch}") if request.arch else platforms.host_platform()
         with _shown(emit, f"bootstrapping {reference.familiar()}") as step:
             target = await bootstraps.bootstrap(
@@ -243,11 +258,9 @@ class Images:
                     epoch=request.source_date_epoch,
                 ),
                 self._layers,
-                self._store,
                 lambda line: step.log(line, 2),
             )
-        names = [reference, *(references.parse(tag).with_default_tag() for tag in request.tags)]
-        for name in names[1:]:
+        for name in names:
             self._store.put(name, target)
         found = documents.read_image(self._layers.content, target)
         return Bootstrapped(
@@ -285,9 +298,7 @@ def _told(step: SharedStep) -> Callable[[str, int, int], None]:
     return lambda name, current, total: loop.call_soon_threadsafe(step.status, name, name, current, total)  # type: ignore[return-value]
 
 
-def _matches(image: ImageSummary, text: str) -> bool:
-    """Docker's filters: dangling=true|false, reference=PATTERN, label=NAME[=VALUE]."""
-    field, _, value = text.partition("=")
+def _matches(image: ImageSummary, field: str, value: str) -> bool:
     if field == "dangling":
         return (not image.names) == (value.lower() in ("true", "1"))
     if field == "reference":
@@ -295,7 +306,7 @@ def _matches(image: ImageSummary, text: str) -> bool:
     if field == "label":
         name, equals, wanted = value.partition("=")
         return name in image.labels and (not equals or image.labels[name] == wanted)
-    raise InvalidError(f"unknown filter {field!r}", hint="use dangling, reference or label")
+    raise InvalidError(f"unknown filter {field!r}", hint="use dangling, reference, label, before or since")
 
 
 def _spellings(name: str) -> Iterable[str]:

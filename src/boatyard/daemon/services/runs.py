@@ -9,8 +9,11 @@ from collections.abc import Callable, Mapping
 from boatyard.client.documents.runs import RunRequest
 from boatyard.engine.run import Runner, RunOptions
 from boatyard.errors import InvalidError, NotFoundError
+from boatyard.image import documents
 from boatyard.image import platform as platforms
-from boatyard.image.store import ImageStore
+from boatyard.image.content.store import Provider
+from boatyard.image.platform import Platform
+from boatyard.image.store import Image, ImageStore
 from boatyard.progress import Emit, WarningEvent
 from boatyard.runtime import container
 from boatyard.runtime.container import Control, Stdio, TerminalReceiver
@@ -19,8 +22,17 @@ from boatyard.runtime.container import Control, Stdio, TerminalReceiver
 class Runs:
     """Implements `RunService` of the native API."""
 
-    def __init__(self, runner: Runner, images: ImageStore, *, trust_host_ca: bool, proxy: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        images: ImageStore,
+        content: Provider,
+        *,
+        trust_host_ca: bool,
+        proxy: Mapping[str, str],
+    ) -> None:
         self._runner = runner
+        self._content = content
         self._images = images
         self._trust_host_ca = trust_host_ca
         self._proxy = proxy
@@ -31,6 +43,7 @@ class Runs:
     ) -> int:
         image = self._images.resolve(request.image)
         platform = platforms.parse(request.platform) if request.platform else None
+        self._check_platform(image, platform)
         id = os.urandom(16).hex()
 
         def started(control: Control) -> None:
@@ -48,6 +61,12 @@ class Runs:
             )
         finally:
             self._running.pop(id, None)
+
+    def _check_platform(self, image: Image, wanted: Platform | None) -> None:
+        """An image of one platform is run whatever the host's is (it may be emulated), but not in another's name."""
+        found = documents.read_image(self._content, image.target, wanted).platform
+        if wanted is not None and not platforms.matches(wanted, found):
+            raise NotFoundError(f"{image.name} is for {found}, not for {wanted}", hint="leave --platform out")
 
     def _options(self, request: RunRequest, *, terminal: bool) -> RunOptions:
         try:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from boatyard.errors import InvalidError, NotFoundError, UnavailableError
+from boatyard.errors import BoatyardError, InvalidError, NotFoundError, UnavailableError, UnsupportedError
 from boatyard.image.bootstrap import sources
 from boatyard.image.bootstrap.files import LayerFiles
 from boatyard.image.platform import Platform
@@ -112,7 +112,7 @@ def _command(tool: str, recipe: DebianRecipe, directory: Path) -> list[str]:
         raise InvalidError(
             f"Debian has no release for {recipe.platform}", hint=f"it has: {', '.join(sorted(_ARCHITECTURES))}"
         )
-    command = [tool, "--quiet", f"--variant={recipe.variant}", f"--architectures={architecture}", "--format=tar"]
+    command = [tool, f"--variant={recipe.variant}", f"--architectures={architecture}", "--format=tar"]
     command += [f"--dpkgopt={option}" for option in (_SLIM if recipe.slim else ())]
     command += [f"--aptopt={option}" for option in _APT]
     command += [f"--aptopt={path}" for path in _host_options()]
@@ -133,6 +133,26 @@ def _host_options(etc: Path = Path("/etc")) -> list[Path]:
         for path in sorted((etc / "apt/apt.conf.d").glob("*"))
         if path.is_file() and any(line.startswith(wanted) for line in path.read_text(errors="replace").splitlines())
     ]
+
+
+_FAILURES: tuple[tuple[str, type[BoatyardError], str], ...] = (
+    ("Unable to locate package", NotFoundError, "correct --include"),
+    ("does not have a Release file", NotFoundError, "is that the name of a release? See --suite and --mirror"),
+    ("invalid variant", InvalidError, "choose one of them with --variant"),
+    ("nor via qemu", UnsupportedError, "apt-get install qemu-user-static binfmt-support"),
+)
+_SUMMARIES = ("E: apt-get ", "E: setup failed", "E: mmdebstrap failed")
+
+
+def failure(output: str) -> BoatyardError:
+    """What mmdebstrap's last lines mean. Its own summaries at the end only say which command failed."""
+    lines = output.splitlines()
+    told = [line for line in lines if line.startswith(("E:", "W:")) and not line.startswith(_SUMMARIES)] or lines[-5:]
+    message = "mmdebstrap failed: " + "\n".join(line.removeprefix("E: ") for line in told)[-2000:]
+    for sign, kind, hint in _FAILURES:
+        if sign in message:
+            return kind(message, hint=hint)
+    return UnavailableError(message, hint="can this host's apt reach its archive? Try: apt-get update")
 
 
 async def _run(command: Sequence[str], files: LayerFiles, epoch: int | None, log: Callable[[bytes], None]) -> None:
@@ -157,11 +177,7 @@ async def _run(command: Sequence[str], files: LayerFiles, epoch: int | None, log
         with open(reader, "rb") as tar:
             results = await asyncio.gather(asyncio.to_thread(files.unpack, tar), told(), return_exceptions=True)
         if await process.wait():
-            reason = b"".join(line for line in lines if line.startswith((b"E:", b"W:")))[-2000:] or b"".join(lines)
-            raise UnavailableError(
-                f"mmdebstrap failed: {reason.decode('utf-8', 'replace').strip() or process.returncode}",
-                hint="can this host's apt reach its archive? Try: apt-get update",
-            )
+            raise failure(b"".join(lines).decode("utf-8", "replace"))
         for result in results:
             if isinstance(result, BaseException):
                 raise result

@@ -15,7 +15,6 @@ from boatyard.image.layer.store import LayerStore
 from boatyard.image.platform import Platform
 from boatyard.image.reference import Reference
 from boatyard.image.spec import Descriptor, History, ImageConfig, Manifest, RootFS, RunConfig
-from boatyard.image.store import ImageStore
 from boatyard.image.timestamp import rfc3339
 
 
@@ -32,10 +31,9 @@ class BootstrapRequest:
     epoch: int | None = None
 
 
-async def bootstrap(
-    request: BootstrapRequest, layers: LayerStore, images: ImageStore, log: Callable[[bytes], None]
-) -> Descriptor:
-    """Make the base image and put it into the store under its name. The descriptor of its manifest."""
+async def bootstrap(request: BootstrapRequest, layers: LayerStore, log: Callable[[bytes], None]) -> Descriptor:
+    """Make the base image that `request.reference` stands for. The descriptor of its manifest, for the caller to
+    name."""
     snapshotter = layers.snapshotter
     active = snapshotter.prepare()
     try:
@@ -67,7 +65,6 @@ async def bootstrap(
     )
     target = documents.write(layers.content, spec.encode(manifest), spec.OCI_MANIFEST)
     layers.record_chain((layer,))
-    images.put(request.reference, target)
     return target
 
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from boatyard.errors import BoatyardError, LayerError
+from boatyard.errors import BoatyardError, LayerError, UnavailableError
 from boatyard.image.layer import tarstream
 from boatyard.image.layer.apply import OPAQUE, WHITEOUT
 from boatyard.image.layer.tarheader import END, header
@@ -266,6 +266,8 @@ class _Packer:
 def _translated(error: OSError) -> BoatyardError:
     if error.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM):
         return LayerError(f"{_shown(error)} can't be put in a layer: {error.strerror}")
+    if isinstance(error, BrokenPipeError):
+        return UnavailableError("whoever reads the files went away before their end")
     return storage_error(error, f"can't read {_shown(error)}")
 
 
