@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from boatyard.errors import InvalidError
+from boatyard.errors import InvalidError, NotFoundError
 from boatyard.image import documents
-from boatyard.image.layer.chain import Chain
+from boatyard.image.interruption import run_settled
 from boatyard.image.layer.store import LayerStore
 from boatyard.image.platform import Platform
 from boatyard.image.spec import Descriptor, RunConfig
@@ -26,13 +28,14 @@ from boatyard.runtime.container import (
     WarningReceiver,
 )
 
+UNMOUNTED = Path("/nonexistent")
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """What is said on top of the image's own config. `entrypoint` None keeps the image's; `volumes` are
-    SOURCE:TARGET[:ro]."""
+    SOURCE:TARGET[:ro], `tmpfs` TARGET[:size=..,mode=..]."""
 
     command: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] | None = None
@@ -71,26 +74,28 @@ class Runner:
         on_start: StartedReceiver | None = None,
         on_warning: WarningReceiver | None = None,
     ) -> int:
-        """The process's exit code. Its changes to the root file system are thrown away."""
-        image = documents.read_image(self._layers.content, target, platform)
-        chain = await asyncio.to_thread(image_chain, self._layers, image.manifest.layers, image.config.rootfs.diff_ids)
-        with ExitStack() as stack:
-            root = await asyncio.to_thread(self._mount, stack, chain)
-            spec = specification(image.config.config, options, root)
-            try:
-                return await self._executor.run(spec, stdio, on_start=on_start, on_warning=on_warning)
-            finally:
-                await asyncio.to_thread(stack.close)
+        """The process's exit code. Its changes to the root file system are thrown away, however it ends."""
+        image = await asyncio.to_thread(documents.read_image, self._layers.content, target, platform)
+        spec = specification(image.config.config, options)
+        mounted = ExitStack()
+        try:
+            root = await run_settled(self._mount, mounted, image)
+            return await self._executor.run(replace(spec, root=root), stdio, on_start=on_start, on_warning=on_warning)
+        finally:
+            await run_settled(mounted.close)
 
-    def _mount(self, stack: ExitStack, chain: Chain) -> Path:
+    def _mount(self, stack: ExitStack, image: documents.ImageDocuments) -> Path:
+        chain = image_chain(self._layers, image.manifest.layers, image.config.rootfs.diff_ids)
+        self._layers.hold(chain)
+        stack.callback(self._layers.let_go, chain)
         snapshotter = self._layers.snapshotter
         active = snapshotter.prepare()
         stack.callback(snapshotter.remove, active)
         return stack.enter_context(self._layers.mount(chain, active=active))
 
 
-def specification(config: RunConfig, options: RunOptions, root: Path) -> ContainerSpec:
-    """The container of an image's config and what the caller says."""
+def specification(config: RunConfig, options: RunOptions) -> ContainerSpec:
+    """The container of an image's config and what the caller says; its root is still to be mounted."""
     entrypoint = options.entrypoint if options.entrypoint is not None else config.entrypoint or ()
     # A replaced entrypoint drops the image's command: it was meant as arguments of the old one.
     command = options.command or (() if options.entrypoint is not None else config.cmd or ())
@@ -98,14 +103,20 @@ def specification(config: RunConfig, options: RunOptions, root: Path) -> Contain
     if not args:
         raise InvalidError("there is no command to run: the image has none", hint="name one: boat run IMAGE COMMAND")
     hostname = options.hostname or os.urandom(6).hex()
+    mounts: tuple[container.Mount, ...] = (*map(_volume, options.volumes), *map(_tmpfs, options.tmpfs))
+    targets = Counter(mount.target.rstrip("/") for mount in mounts)
+    for target, count in targets.items():
+        if count > 1:
+            raise InvalidError(f"there are {count} mounts at {target}", hint="keep one of them")
     return ContainerSpec(
-        root=root,
+        root=UNMOUNTED,
         args=args,
         env=_environment(config.env, options, hostname),
         cwd=options.working_dir or config.working_dir or "/",
         user=options.user or config.user,
-        mounts=(*_volumes(options.volumes), *(container.TmpfsMount(target) for target in options.tmpfs)),
+        mounts=mounts,
         hostname=hostname,
+        hostname_file=True,
         network=options.network,
         extra_hosts=options.extra_hosts,
         insecure=options.privileged,
@@ -128,16 +139,30 @@ def _environment(image: Sequence[str], options: RunOptions, hostname: str) -> tu
     return tuple(f"{name}={value}" for name, value in merged.items())
 
 
-def _volumes(volumes: Sequence[str]) -> list[container.BindMount]:
-    mounts = []
-    for text in volumes:
-        source, _, rest = text.partition(":")
-        target, *flags = rest.split(":")
-        if not target.startswith("/") or not source.startswith("/") or flags not in ([], ["ro"], ["rw"]):
+def _volume(text: str) -> container.BindMount:
+    source, _, rest = text.partition(":")
+    target, *flags = rest.split(":")
+    if not target.startswith("/") or not source.startswith("/") or flags not in ([], ["ro"], ["rw"]):
+        raise InvalidError(
+            f"invalid volume {text!r}", hint="write /host/directory:/container/directory, with :ro to protect it"
+        )
+    if not os.path.exists(source):
+        raise NotFoundError(f"the volume's source {source} doesn't exist", hint="make it first: mkdir")
+    return container.BindMount(Path(source), target, readonly=flags == ["ro"])
+
+
+def _tmpfs(text: str) -> container.TmpfsMount:
+    target, _, rest = text.partition(":")
+    size, mode = 0, 0o1777
+    for option in filter(None, rest.split(",")):
+        if match := re.fullmatch(r"size=(\d+)([kmg]?)b?", option, re.IGNORECASE):
+            size = int(match[1]) << {"": 0, "k": 10, "m": 20, "g": 30}[match[2].lower()]
+        elif match := re.fullmatch(r"mode=([0-7]{1,4})", option):
+            mode = int(match[1], 8)
+        else:
             raise InvalidError(
-                f"invalid volume {text!r}", hint="write /host/directory:/container/directory, with :ro to protect it"
+                f"invalid option {option!r} of the tmpfs {text!r}", hint="there are size=BYTES[k|m|g] and mode=OCTAL"
             )
-        if not os.path.exists(source):
-            raise InvalidError(f"the volume's source {source} doesn't exist", hint="make it first")
-        mounts.append(container.BindMount(Path(source), target, readonly=flags == ["ro"]))
-    return mounts
+    if not target.startswith("/"):
+        raise InvalidError(f"invalid tmpfs {text!r}", hint="write /container/directory[:size=64m,mode=1777]")
+    return container.TmpfsMount(target, size=size, mode=mode)
