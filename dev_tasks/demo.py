@@ -67,4 +67,5 @@ def _wait(socket: Path, daemon: subprocess.Popen[bytes]) -> None:
             code = daemon.wait(0.05)
         except subprocess.TimeoutExpired:
             continue
-        raise SystemExit(f"boatd ended with {code}: see {socket.parent.parent / 'boatd.log'}")
+        said = (socket.parent.parent / "boatd.log").read_text(errors="replace")
+        raise SystemExit(f"boatd ended with {code}:\n{said[-2000:]}")

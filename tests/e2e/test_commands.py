@@ -99,6 +99,14 @@ def test_the_same_build_makes_the_same_image_after_an_export(yard: Yard, context
     assert before == after
 
 
+def test_an_output_beside_the_dockerfile_is_not_in_the_context(yard: Yard, tmp_path: Path) -> None:
+    context = write(tmp_path, Dockerfile="FROM scratch\nCOPY . /\n", file="a")
+    yard.run("build", "-o", "type=tar,dest=out.tar", ".", cwd=context)
+    with tarfile.open(context / "out.tar") as tar:
+        assert sorted(tar.getnames()) == ["Dockerfile", "file"]
+    assert sorted(path.name for path in context.iterdir()) == ["Dockerfile", "file", "out.tar"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

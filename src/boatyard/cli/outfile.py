@@ -30,15 +30,36 @@ def replacing(path: str) -> Iterator[int]:
     except OSError as error:
         raise _failure(directory, error) from error
     temporary = os.path.join(directory, f".{name[:200]}.{os.urandom(6).hex()}.partial")
-    descriptor = _open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, shown=target)
+    descriptor, named = _temporary(directory, temporary, target)
     try:
         yield descriptor
+        if not named:
+            _name(descriptor, temporary, target)
+            named = True
         _finish(descriptor, temporary, target)
     except BaseException:
-        os.unlink(temporary)
+        if named:
+            os.unlink(temporary)
         raise
     finally:
         os.close(descriptor)
+
+
+def _temporary(directory: str, temporary: str, target: str) -> tuple[int, bool]:
+    """A new file, and whether it has a name yet. Without one where the file system can: a build's context may be the
+    directory that its output goes to, and must not have the output in it."""
+    try:
+        return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o666), False
+    except OSError:  # not every file system can; what else is wrong shows now
+        return _open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, shown=target), True
+
+
+def _name(descriptor: int, temporary: str, target: str) -> None:
+    try:
+        # Only with a directory's descriptor (which absolute paths don't need) does Python follow the link in /proc.
+        os.link(f"/proc/self/fd/{descriptor}", temporary, src_dir_fd=descriptor, follow_symlinks=True)
+    except OSError as error:
+        raise _failure(target, error) from error
 
 
 def write(path: str, data: bytes) -> None:
