@@ -389,6 +389,21 @@ def test_files_that_were_changed_behind_the_store_s_back_are_noticed(yard: Yard)
     assert list(yard.content.walk()) == []
 
 
+def test_a_layer_whose_files_were_changed_is_no_result_any_more_but_still_there(yard: Yard) -> None:
+    layer = yard.step({"a": "1"})
+    ((diff_id, _),) = yard.store.describe((layer,))
+    directory = yard.store.directories((layer,))[0]
+    (directory / "a").write_text("2")
+    with pytest.raises(IntegrityError) as caught:
+        yard_bytes(yard, layer)
+    assert str(directory) in caught.value.message and diff_id in caught.value.message
+    assert "build" in (caught.value.hint or "")
+    assert not yard.store.exists((layer,))
+    assert yard.store.find_layer(diff_id) is None
+    assert yard.names((layer,)) == {"a": "2"}
+    assert yard.store.exists((yard.step({"a": "1"}),))
+
+
 def test_a_damaged_blob_of_a_step_s_layer_is_made_again(yard: Yard) -> None:
     layer = yard.step({"a": "1"})
     descriptor = yard.store.blob(layer, GZIP)

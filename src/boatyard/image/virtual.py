@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
-from boatyard.errors import NotFoundError
+from boatyard.errors import IntegrityError, NotFoundError
 from boatyard.image.content.verified import verified
 from boatyard.image.digest import Digest
 from boatyard.image.layer.store import LayerStore
@@ -28,8 +28,12 @@ class LayerStreams:
                 yield stream
             return
         if self._layers.content.info(descriptor.digest) is not None:
-            with verified(self._layers.content, descriptor) as stream:
-                yield stream
+            try:
+                with verified(self._layers.content, descriptor) as stream:
+                    yield stream
+            except IntegrityError:
+                self._layers.drop_damaged(descriptor)
+                raise
             return
         layer = self._layers.find_layer(descriptor.digest)
         if layer is None:

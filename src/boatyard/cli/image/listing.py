@@ -54,6 +54,11 @@ def images(
     if quiet:
         rows = list({row["ID"]: row for row in rows}.values())
     show(console, rows, headers, form, quiet="ID" if quiet else "")
+    for image in newest:
+        if image.problem:
+            console.err(f"{console.err_style.bad('damaged:')} {image.names[0] if image.names else short(image.id)}\n")
+            console.err(f"  {console.err_style.dim('why:')} {image.problem}\n")
+            console.err(f"  {console.err_style.dim('fix:')} load or build it again, or remove it: boat image rm\n")
 
 
 def _rows(image: ImageSummary, now: float, *, full: bool) -> Iterator[dict[str, Any]]:

@@ -20,6 +20,8 @@ class ImageSummary(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
     """Bytes of all layers, uncompressed."""
     unique_size: int = 0
     labels: dict[str, str] = {}
+    problem: str = ""
+    """Why nothing more is known of it than its name: a document of it is damaged or missing."""
 
 
 class ImageList(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -64,7 +64,7 @@ class Images:
         by_digest: dict[str, list[Image]] = {}
         for image in self._store.list():
             by_digest.setdefault(image.target.digest, []).append(image)
-        found = [self._summary(images) for images in by_digest.values()]
+        found = [self._listed(images) for images in by_digest.values()]
         for text in filters:
             matches = self._filter(text)
             found = [image for image in found if matches(image)]
@@ -79,6 +79,16 @@ class Images:
         if field == "before":
             return lambda image: (image.created or 0.0) < moment
         return lambda image: (image.created or 0.0) > moment
+
+    def _listed(self, images: Sequence[Image]) -> ImageSummary:
+        """One that is damaged hides no other."""
+        try:
+            return self._summary(images)
+        except BoatyardError as error:
+            digest = images[0].target.digest
+            names = tuple(sorted(image.reference.familiar() for image in images if image.reference))
+            stored = max(image.updated for image in images)
+            return ImageSummary(id=digest, digest=digest, names=names, stored=stored, problem=error.message)
 
     def _summary(self, images: Sequence[Image]) -> ImageSummary:
         return ImageSummary(**self._summary_fields(images))

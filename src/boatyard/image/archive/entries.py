@@ -21,6 +21,8 @@ from boatyard.image.layer import tarstream
 from boatyard.image.layer.tarstream import Entry, TarReader
 from boatyard.image.spec import Descriptor
 
+_DOCUMENT = 64 << 10
+"""Blobs up to this many bytes may be documents."""
 _SMALL = 1 << 20
 """Files up to this many bytes stay in memory, as long as they are few."""
 _ALL_SMALL = 32 << 20
@@ -134,7 +136,8 @@ def _ingest(
         if hold:
             hold(digest)
         info = content.info(digest)
-        if info is not None and info.size == entry.size:
+        # Small ones are documents, on which everything depends: what is damaged in the store is replaced.
+        if info is not None and info.size == entry.size > _DOCUMENT:
             return Stored(digest, entry.size)
     with content.ingest(f"archive {os.urandom(8).hex()}") as writer:
         try:

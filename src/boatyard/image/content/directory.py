@@ -139,12 +139,12 @@ class DirectoryStore:
         if self._durable:
             _flush_directory(path.parent)
 
-    def _touch(self, digest: Digest, size: int) -> bool:
+    def _touch(self, digest: Digest, size: int, data: bytearray | None) -> bool:
         """Make a blob young again, so that a garbage collection under way spares it. False if it isn't there, or is
-        damaged so that its size shows it: then it is worth replacing."""
+        damaged so that its size shows it, or its bytes where they are at hand: then it is worth replacing."""
         path = self.path(digest)
         try:
-            if path.stat().st_size != size:
+            if path.stat().st_size != size or (data is not None and path.read_bytes() != data):
                 return False
             os.utime(path)
         except FileNotFoundError:
@@ -213,7 +213,7 @@ class DirectoryWriter:
         try:
             found = self._verify(size, digest)
             with self._storage_errors():
-                if self._store._touch(found, self.offset):
+                if self._store._touch(found, self.offset, self._buffer if self._fd < 0 else None):
                     self.abort()
                     return found
                 self._spill()
@@ -333,4 +333,4 @@ def _flush_directory(path: Path) -> None:
 
 
 def _missing(digest: Digest) -> NotFoundError:
-    return NotFoundError(f"there is no blob {digest} in the content store")
+    return NotFoundError(f"there is no blob {digest} in the content store", hint="load or build the image again")

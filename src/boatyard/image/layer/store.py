@@ -77,6 +77,8 @@ class LayerStore:
         self._clock = clock
         self._rows = LayerRows(database, clock)
         self._once = Once()
+        self._damaged: set[LayerId] = set()
+        """Made here, and then found changed: containers may still run on them, but no build finds them."""
         self._holds = Holds()
 
     # Rows
@@ -110,7 +112,7 @@ class LayerStore:
         return row.id
 
     def _same(self, base: Chain, diff_id: Digest) -> Layer | None:
-        for row in self._rows.with_diff_id(diff_id):
+        for row in self._whole(diff_id):
             if row.base == base or (len(row.base) == len(base) and self._equal(row.base, base)):
                 return row
         return None
@@ -131,12 +133,18 @@ class LayerStore:
 
     def find_layer(self, diff_id: Digest) -> LayerId | None:
         """A layer with these uncompressed bytes; one that is unpacked, if there is."""
-        found = sorted(self._rows.with_diff_id(diff_id), key=lambda row: row.snapshot is None)
+        found = sorted(self._whole(diff_id), key=lambda row: row.snapshot is None)
         return found[0].id if found else None
 
+    def _whole(self, diff_id: Digest) -> list[Layer]:
+        return [row for row in self._rows.with_diff_id(diff_id) if row.id not in self._damaged]
+
     def exists(self, chain: Chain) -> bool:
-        """Whether every layer's files can be had: there is a snapshot on disk, or a blob in the content store."""
-        return all(not self._holds.is_leaving(layer) and self._is_there(self._rows.find(layer)) for layer in chain)
+        """Whether every layer's files can be had: there is a snapshot on disk, or a blob in the content store; and are
+        not known to be damaged."""
+        return self._damaged.isdisjoint(chain) and all(
+            not self._holds.is_leaving(layer) and self._is_there(self._rows.find(layer)) for layer in chain
+        )
 
     def _is_there(self, row: Layer | None) -> bool:
         if row is None:
@@ -298,34 +306,43 @@ class LayerStore:
                 Produced(lambda sink: pump(plain, Tee(digester, sink) if digested else sink)) as stream,
             ):
                 yield stream, digester
-        except IntegrityError:
-            self._drop_damaged(blob)
-            raise
-        except LayerError:
+        except (IntegrityError, LayerError):
             # Decompression may stumble over damaged bytes before their digest is known to be wrong.
-            try:
-                check_blob(self.content, blob)
-            except IntegrityError:
-                self._drop_damaged(blob)
-                raise
+            if (reason := self.drop_damaged(blob)) is not None:
+                raise reason from None
             raise
         finally:
             digester.abort()
 
-    def _drop_damaged(self, blob: Descriptor) -> None:
-        """So that good bytes can take its place: a store keeps what it has."""
-        log.error("blob %s is damaged; it was removed from the content store", blob.digest)
+    def drop_damaged(self, blob: Descriptor) -> IntegrityError | None:
+        """Something is wrong with what was read from a blob. If it is the blob, it is removed, so that good bytes can
+        take its place (a store keeps what it has), and the reason returned."""
         try:
-            self.content.delete(blob.digest)
+            check_blob(self.content, blob)
+        except IntegrityError as error:
+            log.error("%s; it was removed from the content store", error.message)
+            try:
+                self.content.delete(blob.digest)
+            except NotFoundError:
+                pass
+            return error
         except NotFoundError:
             pass
+        return None
 
     def _check_diff_id(self, row: Layer, found: Digest) -> None:
-        if row.diff_id is not None and found != row.diff_id:
+        if row.diff_id is None or found == row.diff_id:
+            return
+        if row.made_here and row.snapshot is not None:
+            self._damaged.add(row.id)
             raise IntegrityError(
-                f"layer {row.diff_id} has the bytes of {found}",
-                hint="the image is damaged or forged",
+                f"the files of layer {row.diff_id} in {self.snapshotter.directory(row.snapshot)} were changed: "
+                f"they make {found} now",
+                hint="build the image again: the step that made the layer will run anew",
             )
+        raise IntegrityError(
+            f"layer {row.diff_id} has the bytes of {found}", hint="the image is damaged or forged: get it again"
+        )
 
     # Bytes
 
@@ -458,6 +475,6 @@ class LayerStore:
         for row in self._rows.all():
             for key, descriptor in zip(row.keys, row.blobs, strict=True):
                 if descriptor.digest == digest and row.made_here and not key.startswith(ORIGIN):
-                    self._drop_damaged(descriptor)
+                    self.drop_damaged(descriptor)
                     return self._make_blob(row.id, Compression.of_key(key))
         return None

@@ -109,6 +109,15 @@ def test_a_damaged_blob_can_be_replaced(store: DirectoryStore) -> None:
     check_blob(store, Descriptor(media_type="x/y", digest=digest, size=4))
 
 
+def test_a_document_with_a_flipped_bit_is_replaced_by_the_next_commit(store: DirectoryStore) -> None:
+    digest = put(store, b'{"schemaVersion": 2}')
+    path = store.path(digest)
+    path.chmod(0o644)
+    path.write_bytes(b'{"schemaVersion": 3}')
+    assert put(store, b'{"schemaVersion": 2}') == digest
+    assert path.read_bytes() == b'{"schemaVersion": 2}'
+
+
 def test_a_truncated_blob_is_replaced_by_the_next_commit(store: DirectoryStore) -> None:
     digest = put(store, b"good")
     store.path(digest).chmod(0o644)
