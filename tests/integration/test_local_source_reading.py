@@ -411,7 +411,9 @@ class TestLinkingCopies:
     async def test_a_removed_layer_is_done_without(self, workshop: Workshop) -> None:
         grow(workshop.context, {"f": "f"})
         result = await workshop.copy(await workshop.local(), src="/", dest="/")
-        workshop.store.remove(result.layers[-1])
+        layer = result.layers[-1]
+        del result  # it holds its layers
+        workshop.store.remove(layer)
         again = await workshop.copy(await workshop.local(), src="/", dest="/")
         assert await workshop.shown(again) == {"f": "f"}
 

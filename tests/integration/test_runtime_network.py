@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -220,3 +221,15 @@ def test_a_configured_network_is_taken_and_a_wrong_one_named() -> None:
 async def test_names_resolve_and_packages_are_fetched_behind_the_bridge(bridged: OciExecutor, root: Path) -> None:
     outcome = await run_in(bridged, root, "nslookup", "deb.debian.org")
     assert outcome.code == 0, outcome.out + outcome.err
+
+
+def test_bridges_that_are_made_at_once_have_networks_of_their_own(bridged: OciExecutor) -> None:
+    pools = [BridgePool(f"{number:08x}") for number in range(0xB0A70000, 0xB0A70004)]
+    try:
+        with ThreadPoolExecutor(len(pools)) as threads:
+            list(threads.map(BridgePool.open, pools))
+        networks = {str(pool._network) for pool in pools}
+        assert len(networks) == len(pools)
+    finally:
+        for pool in pools:
+            pool.close()

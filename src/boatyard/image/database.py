@@ -220,6 +220,8 @@ def _translated(error: sqlite3.DatabaseError, path: Path | str) -> Exception:
         return StorageError(f"can't use {path}: {error}", hint="check the disk: is it full, read-only or failing?")
     if kind in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return damaged(path, str(error))
+    if isinstance(error, sqlite3.DataError):
+        return damaged(path, str(error))  # a length in the file that can't be
     return error
 
 

@@ -10,6 +10,7 @@ the next one; those that can taint it. They reach the world, not one another: br
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import ipaddress
 import logging
@@ -17,7 +18,8 @@ import os
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -81,15 +83,16 @@ class BridgePool:
             log.warning("removing the bridge of instance %s, which was killed", instance)
             BridgePool(instance).remove()
         try:
-            self._network = self._choose()
-            gateway = next(self._network.hosts())
-            self._mtu = _uplink_mtu()
-            _ip(
-                f"link add name {self.bridge} mtu {self._mtu} type bridge",
-                f'link set dev {self.bridge} alias "{LABEL} {owner.current()}"',
-                f"address add {gateway}/{self._network.prefixlen} dev {self.bridge}",
-                f"link set dev {self.bridge} up",
-            )
+            with _host_network():
+                self._network = self._choose()
+                gateway = next(self._network.hosts())
+                self._mtu = _uplink_mtu()
+                _ip(
+                    f"link add name {self.bridge} mtu {self._mtu} type bridge",
+                    f'link set dev {self.bridge} alias "{LABEL} {owner.current()}"',
+                    f"address add {gateway}/{self._network.prefixlen} dev {self.bridge}",
+                    f"link set dev {self.bridge} up",
+                )
             _run(["nft", "-f", "-"], self._rules())
             if FORWARDING.read_text().strip() != "1":
                 FORWARDING.write_text("1")
@@ -283,6 +286,18 @@ def forwarding_obstacle(chains: bytes) -> str:
             name = f"{chain.get('family')} {chain.get('table')} {chain.get('name')}"
             return f"this host drops forwarded packets (policy of the chain {name})"
     return ""
+
+
+@contextmanager
+def _host_network() -> Iterator[None]:
+    """No other daemon chooses a subnet meanwhile: two that look at the same time would take the same one. The lock is on
+    the network namespace itself, so that it is the same for all whose routes are the same."""
+    descriptor = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def routed_networks(routes: bytes) -> list[ipaddress.IPv4Network]:
