@@ -34,7 +34,9 @@ class Base:
 
     async def make(self, name: str, *, platform: Platform | None = None, epoch: int | None = EPOCH) -> Digest:
         request = BootstrapRequest(references.parse(name), platform or host_platform(), epoch=epoch)
-        return (await bootstrap(request, self.layers, self.images, lambda line: None)).digest
+        target = await bootstrap(request, self.layers, lambda line: None)
+        self.images.put(request.reference, target)
+        return target.digest
 
     def config(self, name: str) -> ImageConfig:
         image = self.images.get(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 import tempfile
@@ -11,7 +10,10 @@ from pathlib import Path
 
 from boatyard.errors import UnavailableError, UnsupportedError
 from boatyard.image.bootstrap.files import LayerFiles
+from boatyard.image.bootstrap.program import run_program
+from boatyard.image.interruption import run_settled
 from boatyard.image.platform import Platform, host_platform
+from boatyard.image.snapshot.area import remove_tree
 from boatyard.image.spec import RunConfig
 
 PACKAGE = "busybox-static"
@@ -22,6 +24,10 @@ daemon:x:1:1:daemon:/usr/sbin:/bin/false
 www-data:x:33:33:www-data:/var/www:/bin/false
 nobody:x:65534:65534:nobody:/home:/bin/false
 """
+_DIRECTORIES = (
+    ("etc", 0o755), ("home", 0o755), ("root", 0o700), ("tmp", 0o1777), ("usr", 0o755), ("usr/sbin", 0o755),
+    ("usr/bin", 0o755), ("var", 0o755), ("var/tmp", 0o1777), ("var/www", 0o755),
+)  # fmt: skip
 _GROUP = b"root:x:0:\ndaemon:x:1:\nwww-data:x:33:\ntty:x:5:\nnogroup:x:65534:\n"
 
 
@@ -29,31 +35,26 @@ async def make(platform: Platform, files: LayerFiles, epoch: int | None, log: Ca
     """Fill a layer. The host's own static busybox is taken where it has one, else the package is downloaded."""
     if platform != host_platform():
         raise UnsupportedError(f"a busybox image for {platform} is not supported yet", hint="leave --arch out")
-    await asyncio.to_thread(_make, files, log)
+    binary = Path("/bin/busybox")
+    if is_static(binary):
+        await run_settled(_fill, binary, files)
+        return CONFIG
+    directory = Path(await run_settled(tempfile.mkdtemp, prefix="boat-bootstrap-"))
+    try:
+        await run_settled(_fill, await _downloaded(directory, log), files)
+    finally:
+        await run_settled(remove_tree, str(directory))
     return CONFIG
 
 
-def _make(files: LayerFiles, log: Callable[[bytes], None]) -> None:
-    with tempfile.TemporaryDirectory(prefix="boat-bootstrap-") as directory:
-        binary = Path("/bin/busybox")
-        if not is_static(binary):
-            binary = _downloaded(Path(directory), log)
-        data = binary.read_bytes()
-        applets = subprocess.run([binary, "--list"], capture_output=True, text=True, check=True).stdout.split()
+def _fill(binary: Path, files: LayerFiles) -> None:
+    data = binary.read_bytes()
+    applets = subprocess.run([binary, "--list"], capture_output=True, text=True, check=True).stdout.split()
     files.directory("bin")
     files.write("bin/busybox", data, 0o755)
     for applet in sorted(set(applets) - {"busybox"}):
         files.symlink(f"bin/{applet}", "busybox")
-    for name, mode in (
-        ("etc", 0o755),
-        ("home", 0o755),
-        ("root", 0o700),
-        ("tmp", 0o1777),
-        ("usr", 0o755),
-        ("var", 0o755),
-    ):
-        files.directory(name, mode)
-    for name, mode in (("usr/sbin", 0o755), ("usr/bin", 0o755), ("var/tmp", 0o1777), ("var/www", 0o755)):
+    for name, mode in _DIRECTORIES:
         files.directory(name, mode)
     files.symlink("usr/bin/env", "../../bin/busybox")
     files.write("etc/passwd", _PASSWD, 0o644)
@@ -82,22 +83,30 @@ def is_static(path: Path) -> bool:
     return all(number(table + index * size, 4) != interpreter for index in range(count))
 
 
-def _downloaded(directory: Path, log: Callable[[bytes], None]) -> Path:
+async def _downloaded(directory: Path, log: Callable[[bytes], None]) -> Path:
     log(f"downloading the Debian package {PACKAGE}\n".encode())
-    try:
-        subprocess.run(["apt-get", "-q", "download", PACKAGE], cwd=directory, capture_output=True, check=True)
-        (package,) = directory.glob("*.deb")
-        subprocess.run(["dpkg-deb", "-x", package, directory / "root"], capture_output=True, check=True)
-    except (subprocess.CalledProcessError, FileNotFoundError, ValueError) as error:
-        reason = (
-            error.stderr.decode("utf-8", "replace").strip()
-            if isinstance(error, subprocess.CalledProcessError)
-            else error
-        )
-        raise UnavailableError(
-            f"can't download {PACKAGE}: {reason}", hint=f"apt-get update, then apt-get install {PACKAGE}"
-        ) from error
+    await _run(directory, log, "apt-get", "-q", "download", PACKAGE)
+    packages = list(directory.glob("*.deb"))
+    if len(packages) != 1:
+        raise UnavailableError(f"apt-get downloaded no {PACKAGE}", hint=f"apt-get install {PACKAGE}")
+    await _run(directory, log, "dpkg-deb", "-x", packages[0], directory / "root")
     for candidate in ("bin/busybox", "usr/bin/busybox"):
-        if os.path.exists(directory / "root" / candidate):
+        if is_static(directory / "root" / candidate):
             return directory / "root" / candidate
-    raise UnavailableError(f"the package {PACKAGE} holds no busybox")
+    raise UnavailableError(f"the package {PACKAGE} holds no static busybox")
+
+
+async def _run(directory: Path, log: Callable[[bytes], None], *command: str | Path) -> None:
+    environment = {**os.environ, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
+    try:
+        code, said = await run_program(command, environment=environment, directory=directory, log=log)
+    except FileNotFoundError as error:
+        raise UnavailableError(
+            f"can't download {PACKAGE}: there is no {command[0]} on this host",
+            hint="put a static busybox at /bin/busybox",
+        ) from error
+    if code:
+        raise UnavailableError(
+            f"can't download {PACKAGE}: {said.strip() or code}",
+            hint=f"apt-get update, then apt-get install {PACKAGE}",
+        )

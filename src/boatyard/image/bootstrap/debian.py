@@ -6,19 +6,22 @@ host (name, resolver, logs, caches) is left out.
 
 from __future__ import annotations
 
-import asyncio
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from boatyard.errors import BoatyardError, InvalidError, NotFoundError, UnavailableError, UnsupportedError
 from boatyard.image.bootstrap import sources
 from boatyard.image.bootstrap.files import LayerFiles
+from boatyard.image.bootstrap.program import run_program
+from boatyard.image.interruption import run_settled
 from boatyard.image.platform import Platform
 from boatyard.image.reference import Reference
+from boatyard.image.snapshot.area import remove_tree
 from boatyard.image.spec import RunConfig
 
 RELEASES = {"10": "buster", "11": "bullseye", "12": "bookworm", "13": "trixie", "14": "forky", "latest": "stable"}
@@ -93,17 +96,56 @@ def recipe(reference: Reference, platform: Platform, *, suite: str = "", **choic
     return DebianRecipe(suite=RELEASES.get(suite, suite), slim=slim, platform=platform, **choices)  # type: ignore[arg-type]
 
 
+_SUITE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_-]*")
+_MIRROR = re.compile(r"[a-z][a-z0-9+.-]*:[^\s\[\]]+")
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*(:[a-z0-9-]+)?(=[A-Za-z0-9.+:~-]+|/[A-Za-z0-9.+_-]+)?")
+_VARIANT = re.compile(r"[a-z][a-z-]*")
+
+
+def check(recipe: DebianRecipe) -> None:
+    """InvalidError for values that aren't what they should be: some of them stand where mmdebstrap takes options."""
+    for what, value, pattern, hint in (
+        ("suite", recipe.suite, _SUITE, "a release's name, such as bookworm"),
+        ("variant", recipe.variant, _VARIANT, "minbase, standard, buildd ..."),
+        ("mirror", recipe.mirror or "http://x", _MIRROR, "a URL, such as http://deb.debian.org/debian"),
+        *(("package", name, _PACKAGE, "Debian package names, separated by commas") for name in recipe.include),
+    ):
+        if not pattern.fullmatch(value):
+            raise InvalidError(f"{value!r} is no {what}", hint=f"give {hint}")
+
+
 async def make(recipe: DebianRecipe, files: LayerFiles, epoch: int | None, log: Callable[[bytes], None]) -> RunConfig:
-    """Fill a layer. Takes some 15 s and 40 MB of downloads. Raises UnavailableError with mmdebstrap's last lines."""
+    """Fill a layer. Takes some 15 s and 40 MB of downloads. Raises what `failure` makes of mmdebstrap's last lines."""
+    check(recipe)
     tool = shutil.which("mmdebstrap")
     if tool is None:
         raise NotFoundError("making a Debian base image needs mmdebstrap", hint="apt-get install mmdebstrap")
-    with tempfile.TemporaryDirectory(prefix="boat-bootstrap-") as directory:
-        await _run(_command(tool, recipe, Path(directory)), files, epoch, log)
+    environment = {**os.environ, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
+    if epoch is not None:
+        environment["SOURCE_DATE_EPOCH"] = str(epoch)
+    # What mmdebstrap makes lies in here, too, so that it goes even when mmdebstrap is killed.
+    directory = Path(await run_settled(tempfile.mkdtemp, prefix="boat-bootstrap-"))
+    try:
+        directory.chmod(0o755)  # apt downloads as a user of its own
+        code, said = await run_program(
+            _command(tool, recipe, directory),
+            environment={**environment, "TMPDIR": str(directory)},
+            directory=directory,
+            log=log,
+            take=files.unpack,
+        )
+        if code:
+            raise failure(said)
+    finally:
+        await run_settled(remove_tree, str(directory))
+    await run_settled(_finish, files)
+    return CONFIG
+
+
+def _finish(files: LayerFiles) -> None:
     for name in _LEFT_OUT:
         files.remove(name)
     files.write("etc/machine-id", b"", 0o444)
-    return CONFIG
 
 
 def _command(tool: str, recipe: DebianRecipe, directory: Path) -> list[str]:
@@ -153,35 +195,3 @@ def failure(output: str) -> BoatyardError:
         if sign in message:
             return kind(message, hint=hint)
     return UnavailableError(message, hint="can this host's apt reach its archive? Try: apt-get update")
-
-
-async def _run(command: Sequence[str], files: LayerFiles, epoch: int | None, log: Callable[[bytes], None]) -> None:
-    environment = {**os.environ, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
-    if epoch is not None:
-        environment["SOURCE_DATE_EPOCH"] = str(epoch)
-    reader, writer = os.pipe()
-    process = await asyncio.create_subprocess_exec(
-        *command, stdin=asyncio.subprocess.DEVNULL, stdout=writer, stderr=asyncio.subprocess.PIPE, env=environment
-    )
-    os.close(writer)
-    lines: list[bytes] = []
-
-    async def told() -> None:
-        assert process.stderr is not None
-        async for line in process.stderr:
-            lines.append(line)
-            del lines[:-20]
-            log(line)
-
-    try:
-        with open(reader, "rb") as tar:
-            results = await asyncio.gather(asyncio.to_thread(files.unpack, tar), told(), return_exceptions=True)
-        if await process.wait():
-            raise failure(b"".join(lines).decode("utf-8", "replace"))
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-    finally:
-        if process.returncode is None:
-            process.terminate()
-            await process.wait()

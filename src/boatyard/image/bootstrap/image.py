@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,9 +10,11 @@ from boatyard.errors import InvalidError
 from boatyard.image import documents, spec
 from boatyard.image.bootstrap import busybox, debian
 from boatyard.image.bootstrap.files import LayerFiles
+from boatyard.image.interruption import run_settled
 from boatyard.image.layer.store import LayerStore
 from boatyard.image.platform import Platform
 from boatyard.image.reference import Reference
+from boatyard.image.snapshot.snapshotter import SnapshotId
 from boatyard.image.spec import Descriptor, History, ImageConfig, Manifest, RootFS, RunConfig
 from boatyard.image.timestamp import rfc3339
 
@@ -40,31 +41,43 @@ async def bootstrap(request: BootstrapRequest, layers: LayerStore, log: Callable
         files = LayerFiles(snapshotter.directory(active))
         config, command = await _fill(request, files, log)
         epoch = request.epoch if request.epoch is not None else int(time.time())
-        await asyncio.to_thread(files.clamp_times, epoch)
-        layer = await asyncio.to_thread(layers.add, active)
+        await run_settled(files.clamp_times, epoch)
     except BaseException:
-        await asyncio.to_thread(snapshotter.remove, active)
+        await run_settled(snapshotter.remove, active)
         raise
-    ((diff_id, size),) = await asyncio.to_thread(layers.describe, (layer,))
-    created = rfc3339(epoch)
-    document = ImageConfig(
-        architecture=request.platform.architecture,
-        os=request.platform.os,
-        variant=request.platform.variant,
-        created=created,
-        config=config,
-        rootfs=RootFS(diff_ids=(diff_id,)),
-        history=(History(created=created, created_by=command, comment="boat bootstrap"),),
-    )
-    config_descriptor = documents.write(layers.content, spec.encode(document), spec.OCI_CONFIG)
-    manifest = Manifest(
-        schema_version=2,
-        media_type=spec.OCI_MANIFEST,
-        config=config_descriptor,
-        layers=(Descriptor(media_type=spec.OCI_LAYER, digest=diff_id, size=size),),
-    )
-    target = documents.write(layers.content, spec.encode(manifest), spec.OCI_MANIFEST)
-    layers.record_chain((layer,))
+    entry = History(created=rfc3339(epoch), created_by=command, comment="boat bootstrap")
+    return await run_settled(_store, layers, active, request.platform, config, entry)
+
+
+def _store(layers: LayerStore, active: SnapshotId, platform: Platform, config: RunConfig, entry: History) -> Descriptor:
+    """An image with one layer, the snapshot's files. Its manifest."""
+    try:
+        layer = layers.add(active)
+    except BaseException:
+        layers.snapshotter.remove(active)
+        raise
+    try:
+        ((diff_id, size),) = layers.describe((layer,))
+        document = ImageConfig(
+            architecture=platform.architecture,
+            os=platform.os,
+            variant=platform.variant,
+            created=entry.created,
+            config=config,
+            rootfs=RootFS(diff_ids=(diff_id,)),
+            history=(entry,),
+        )
+        manifest = Manifest(
+            schema_version=2,
+            media_type=spec.OCI_MANIFEST,
+            config=documents.write(layers.content, spec.encode(document), spec.OCI_CONFIG),
+            layers=(Descriptor(media_type=spec.OCI_LAYER, digest=diff_id, size=size),),
+        )
+        target = documents.write(layers.content, spec.encode(manifest), spec.OCI_MANIFEST)
+        layers.record_chain((layer,))
+    except BaseException:
+        layers.remove(layer)
+        raise
     return target
 
 
