@@ -294,5 +294,5 @@ def _write(directory: Path, record: BuildRecord) -> None:
 def _damaged(ref: str) -> IntegrityError:
     return IntegrityError(
         f"the record of build {ref} is damaged on disk",
-        hint=f"delete it with `boat builder history rm {ref}`; images and cache are not affected",
+        hint=f"delete it with `boat builder history --rm {ref}`; images and cache are not affected",
     )

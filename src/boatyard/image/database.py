@@ -218,7 +218,8 @@ def _translated(error: sqlite3.DatabaseError, path: Path | str) -> Exception:
         return StorageError(f"can't write {path}: {error}", hint="free disk space: `boat builder prune`")
     if kind in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
         return StorageError(f"can't use {path}: {error}", hint="check the disk: is it full, read-only or failing?")
-    if kind in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    # Text that isn't UTF-8 is Python's own finding, and has no code.
+    if kind in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "decode to UTF-8" in str(error):
         return damaged(path, str(error))
     if isinstance(error, sqlite3.DataError):
         return damaged(path, str(error))  # a length in the file that can't be

@@ -81,6 +81,13 @@ def test_a_disposable_one_is_kept_aside_and_begun_anew(path: Path, damage: str) 
     database.close()
 
 
+def test_text_that_became_something_else_is_damage(path: Path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"x" * 100, b"\xff" * 100))
+    with pytest.raises(IntegrityError, match="is damaged"):
+        Database(path, SCHEMA).rows("SELECT text FROM t")
+
+
 def test_damage_that_comes_while_it_is_written_ends_in_a_new_one(path: Path) -> None:
     database = Database(path, SCHEMA, disposable=True)
     overwrite(path, 400_000)

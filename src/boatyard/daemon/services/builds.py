@@ -177,7 +177,9 @@ class Builds:
 
     async def delete_builds(self, request: BuildDelete) -> Sequence[str]:
         if bool(request.refs) == request.all:
-            raise InvalidError("name builds, or all of them, not both", hint="`boat builder history rm REF` or `--all`")
+            raise InvalidError(
+                "name builds, or all of them, not both", hint="`boat builder history --rm REF` or `--rm --all`"
+            )
         history = self._service.history
         refs = request.refs or [record.ref for record in history.records() if record.ref not in self._service.running]
         return [history.delete(ref) for ref in refs]

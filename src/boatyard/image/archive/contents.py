@@ -80,8 +80,10 @@ def contents(images: Sequence[ArchivedImage], provider: Provider) -> Contents:
     found = Contents()
     for image in images:
         if not _add(found, image.target, provider):
-            name = image.names[0] if image.names else image.target.digest
-            raise NotFoundError(f"no manifest of image {name} is in the content store")
+            name = f"image {image.names[0]}, " if image.names else ""
+            raise NotFoundError(
+                f"no manifest of {name}{image.target.digest} is in the content store", hint="load or build it again"
+            )
     return found
 
 

@@ -66,7 +66,7 @@ def mount_overlay(overlay: Overlay, target: bytes) -> None:
         else:
             _mount_legacy(overlay, target)
     except OSError as error:
-        raise _mount_error(error) from error
+        raise mount_error(error) from error
 
 
 def layers_limit(names: int) -> int:
@@ -89,14 +89,14 @@ def unmount(target: bytes, patience: float = 0.05) -> bool:
         if number == errno.EINVAL:  # not a mount point: somebody was faster
             return True
         if number != errno.EBUSY:
-            raise _mount_error(OSError(number, os.strerror(number), os.fsdecode(target)))
+            raise mount_error(OSError(number, os.strerror(number), os.fsdecode(target)))
         if time.monotonic() >= deadline:
             break
         time.sleep(delay)
         delay *= 2
     log.warning("%s is still in use; detached", os.fsdecode(target))
     if _libc.umount2(target, _MNT_DETACH | _UMOUNT_NOFOLLOW) != 0 and ctypes.get_errno() != errno.EINVAL:
-        raise _mount_error(OSError(ctypes.get_errno(), "umount2", os.fsdecode(target)))
+        raise mount_error(OSError(ctypes.get_errno(), "umount2", os.fsdecode(target)))
     return False
 
 
@@ -241,7 +241,7 @@ def _mount_legacy(overlay: Overlay, target: bytes) -> None:
         raise failure[0]
 
 
-def _mount_error(error: OSError) -> BoatyardError:
+def mount_error(error: OSError) -> BoatyardError:
     if error.errno in (errno.EPERM, errno.EACCES):
         return DeniedError(
             f"the kernel doesn't let this process mount an overlay: {error.strerror}",
@@ -253,5 +253,9 @@ def _mount_error(error: OSError) -> BoatyardError:
             hint="the daemon's directory must be on ext4, xfs, btrfs or tmpfs, not on another overlay",
         )
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return NotFoundError(f"an overlay can't be mounted: the directory of a layer is gone ({error.strerror})")
+        where = f" {os.fsdecode(error.filename)}" if error.filename else ""
+        return NotFoundError(
+            f"an overlay can't be mounted: the directory of a layer{where} is gone",
+            hint="build or load the image again",
+        )
     return storage_error(error, "can't mount an overlay")

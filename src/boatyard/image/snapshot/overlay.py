@@ -22,7 +22,14 @@ from typing import NamedTuple
 from boatyard.image.snapshot.area import Area, remove_tree
 from boatyard.image.snapshot.disk import storage_error
 from boatyard.image.snapshot.merging import copy_attributes, link_merged
-from boatyard.image.snapshot.mounting import Overlay, layers_limit, mount_overlay, mount_points_below, unmount
+from boatyard.image.snapshot.mounting import (
+    Overlay,
+    layers_limit,
+    mount_error,
+    mount_overlay,
+    mount_points_below,
+    unmount,
+)
 from boatyard.image.snapshot.snapshotter import SnapshotId, Usage
 from boatyard.image.snapshot.whiteout import USER, Flavour, native_flavour
 
@@ -79,6 +86,23 @@ class OverlaySnapshotter:
     @contextmanager
     def _mounted(self, chain: tuple[SnapshotId, ...], active: SnapshotId | None) -> Iterator[Path]:
         with self._area.used(chain, active):
+            overlay = self._overlay(chain, active)
+            point = self._take_point()
+            try:
+                mount_overlay(overlay, os.fsencode(point))
+                try:
+                    yield Path(point)
+                finally:
+                    gone = unmount(os.fsencode(point))
+                    if gone and overlay.work is not None:
+                        _remove_work(overlay.work)
+            finally:
+                with self._lock:
+                    self._free_points.append(point)
+
+    def _overlay(self, chain: tuple[SnapshotId, ...], active: SnapshotId | None) -> Overlay:
+        """What is to be mounted, made ready."""
+        try:
             lowers = self._lowers(chain)
             lowers.reverse()
             upper = work = None
@@ -88,20 +112,11 @@ class OverlaySnapshotter:
                 _make_work(work)
                 if lowers:
                     _inherit_root(lowers[0], upper)
-            if len(lowers) + (upper is not None) < 2:
-                lowers.extend(self._empty if not lowers else self._empty[:1])
-            point = self._take_point()
-            try:
-                mount_overlay(Overlay(lowers, upper, work, self.flavour is USER), os.fsencode(point))
-                try:
-                    yield Path(point)
-                finally:
-                    gone = unmount(os.fsencode(point))
-                    if gone and work is not None:
-                        _remove_work(work)
-            finally:
-                with self._lock:
-                    self._free_points.append(point)
+        except OSError as error:
+            raise mount_error(error) from error
+        if len(lowers) + (upper is not None) < 2:
+            lowers.extend(self._empty if not lowers else self._empty[:1])
+        return Overlay(lowers, upper, work, self.flavour is USER)
 
     def _take_point(self) -> str:
         """Mount points are used again: making and removing one costs more than the rest of the bookkeeping."""
@@ -110,7 +125,10 @@ class OverlaySnapshotter:
                 return self._free_points.pop()
             self._next_point += 1
             point = f"{self._mounts}/{self._next_point}"
-        os.makedirs(point, 0o700, exist_ok=True)
+        try:
+            os.makedirs(point, 0o700, exist_ok=True)
+        except OSError as error:
+            raise mount_error(error) from error
         return point
 
     def remove(self, snapshot: SnapshotId) -> None:
