@@ -175,6 +175,8 @@ class _Visit:
     vertex: Vertex
     op: Op
     step: SharedStep
+    relay: Emit | None = None
+    """What the job hears the step by. A cycle: taken apart when the job ends."""
     map: asyncio.Task[CacheMap] | None = None
     probe: asyncio.Task[Probe] | None = None
     probed: Probe | None = None
@@ -255,7 +257,12 @@ class Job:
         used = {visit.outcome.record.id for visit in self._visits.values() if visit.outcome and visit.outcome.record}
         self._solver.closed(self)
         self._recorded = self.recorded()
-        # Ops hold what the client lent, and know the job: without this they would live until the collector comes.
+        # Ops hold what the client lent, and results hold layers: without this they would live until the collector
+        # comes.
+        for visit in self._visits.values():
+            if visit.relay:
+                visit.step.leave(visit.vertex.digest, visit.relay)
+                visit.relay = None
         self._visits.clear()
         if used:
             self._solver.records.touch(used, self._solver.clock())
@@ -321,7 +328,8 @@ class Job:
                 continue
             step = SharedStep(self._solver.clock)
             visit = _Visit(vertex, self._resolve(vertex), step)
-            step.join(vertex.digest, partial(self._relay, visit))
+            visit.relay = partial(self._relay, visit)
+            step.join(vertex.digest, visit.relay)
             visit.inputs = [self._visits[edge.vertex.digest] for edge in vertex.inputs]
             self._visits[vertex.digest] = visit
             stack.pop()

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import gc
 import warnings
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from boatyard.build.solver.cache import MemoryRecords
 from boatyard.build.solver.scheduler import Job, Solver
 from boatyard.build.solver.step import MOST_BACKLOG, SharedStep
-from boatyard.build.solver.types import StepContext
+from boatyard.build.solver.types import CacheMap, StepContext
 from boatyard.errors import NotFoundError, SolveError, UnavailableError
 from boatyard.progress import Event, LogEvent, VertexEvent
 from unit.build.solver.graphs import Edge, MemoryResults, Node, Shop, node
@@ -222,3 +223,31 @@ def test_many_small_pieces_of_log_count_for_what_they_take() -> None:
     step.join("v", heard.append)
     assert len(heard) < MOST_BACKLOG // 200
     assert isinstance(heard[-1], LogEvent) and "not repeated" in heard[-1].data
+
+
+class Made:
+    """A result that can be watched."""
+
+
+async def test_what_a_build_made_is_let_go_when_it_ends(bench: Bench) -> None:
+    class Making:
+        async def cache_map(self, step: StepContext) -> CacheMap:
+            return CacheMap(digest="made", cacheable=False)
+
+        async def execute(self, step: StepContext, inputs: Sequence[Made]) -> Sequence[Made]:
+            made = Made()
+            watched.append(weakref.ref(made))
+            return [made]
+
+    watched: list[weakref.ref[Made]] = []
+    gc.disable()
+    try:
+        job = bench.solver.job(lambda vertex: Making(), lambda event: None)
+        result = await job.solve(Edge(node("top", node("base"))))
+        await job.close()
+        del result, job
+        await asyncio.sleep(0)
+        assert len(watched) == 2
+        assert [made() for made in watched] == [None, None]
+    finally:
+        gc.enable()
