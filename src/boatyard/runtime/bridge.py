@@ -290,8 +290,8 @@ def forwarding_obstacle(chains: bytes) -> str:
 
 @contextmanager
 def _host_network() -> Iterator[None]:
-    """No other daemon chooses a subnet meanwhile: two that look at the same time would take the same one. The lock is on
-    the network namespace itself, so that it is the same for all whose routes are the same."""
+    """No other daemon chooses a subnet meanwhile: two that look at the same time would take the same one. The lock is
+    on the network namespace itself, so that it is the same for all whose routes are the same."""
     descriptor = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
