@@ -43,7 +43,7 @@ class PacketConnection:
         self._handler = handler
         self._listener = listener
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(sock.fileno(), self._readable)
+        self._loop.add_reader(sock.fileno(), self.receive)
         self.closed = False
 
     def send(self, data: bytes, descriptors: Sequence[int] = ()) -> None:
@@ -61,7 +61,8 @@ class PacketConnection:
         self._listener.forget(self)
         self._handler.ended(self)
 
-    def _readable(self) -> None:
+    def receive(self) -> None:
+        """Take what has come, but not all of a flood."""
         for _ in range(_PACKETS_A_TURN):
             if self.closed or not self._receive():
                 return
@@ -111,22 +112,33 @@ class PacketListener:
         self._connections.discard(connection)
 
     def _acceptable(self) -> None:
+        """All that wait at once: on a busy loop, one a turn would keep the last of a hundred waiting for seconds."""
+        while self._accept():
+            pass
+
+    def _accept(self) -> bool:
         try:
             accepted, _ = self._socket.accept()
-        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return
+        except (BlockingIOError, InterruptedError):
+            return False
+        except ConnectionAbortedError:
+            return True
         except OSError as error:
             # Out of descriptors, most likely: readable again at once, so the loop would spin without a pause.
             log.error("can't accept on the descriptor socket: %s", error)
             self._loop.remove_reader(self._socket.fileno())
             self._loop.call_later(1.0, self._accept_again)
-            return
+            return False
         peer = peer_of(accepted)
         if peer is None or len(self._connections) >= self._limit:
             accepted.close()
-            return
+            return True
         accepted.setblocking(False)
-        self._connections.add(PacketConnection(accepted, peer, self._handler, self))
+        connection = PacketConnection(accepted, peer, self._handler, self)
+        self._connections.add(connection)
+        # What was sent before the connection was accepted is there already.
+        connection.receive()
+        return True
 
     def _accept_again(self) -> None:
         if self._socket.fileno() >= 0:

@@ -50,7 +50,7 @@ class Handover:
 class Offers:
     """The offers of all clients; a `PacketHandler`. One per daemon, used on its event loop."""
 
-    def __init__(self, *, expiry: float = 30.0, patience: float = 2.0, per_user: int = 2048) -> None:
+    def __init__(self, *, expiry: float = 30.0, patience: float = 20.0, per_user: int = 2048) -> None:
         """`expiry` and `patience` in seconds: how long an offer waits for its request, and a request for its offer.
         `per_user`: descriptors that wait at once."""
         self._expiry = expiry
