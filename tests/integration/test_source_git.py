@@ -47,7 +47,7 @@ def step(workshop: Workshop, url: str, **attrs: str) -> GitStep:
     remote, _, fragment = url.partition("#")
     identifier = f"git://{remote.partition('://')[2]}" + (f"#{fragment}" if fragment else "")
     return GitStep(identifier, {"git.fullurl": remote, **named}, DirectoryRequester({}), workshop.store,
-                   workshop.root / "sources")  # fmt: skip
+                   workshop.root / "sources", workshop.occupancy)  # fmt: skip
 
 
 async def check_out(workshop: Workshop, url: str, **attrs: str) -> dict[str, str]:
@@ -218,7 +218,12 @@ async def test_credentials_are_sent_and_never_shown(workshop: Workshop, tmp_path
     with serve(tmp_path) as served:
         url = f"{served.url}/nothing/.git"
         op = GitStep(
-            f"git://{url.partition('://')[2]}", {"git.fullurl": url}, Tokens({}), workshop.store, tmp_path / "s"
+            f"git://{url.partition('://')[2]}",
+            {"git.fullurl": url},
+            Tokens({}),
+            workshop.store,
+            tmp_path / "s",
+            workshop.occupancy,
         )
         with pytest.raises(UnavailableError) as raised:
             await op.cache_map(Told())

@@ -119,7 +119,8 @@ class Downloader:
     def step(self, url: str, requester: DirectoryRequester | None = None, **attrs: str) -> HttpStep:
         named = {f"http.{name.replace('__', '.')}": value for name, value in attrs.items()}
         requester = requester or DirectoryRequester({})
-        return HttpStep(url, named, requester, self.workshop.store, self.workshop.root / "sources")
+        sources = self.workshop.root / "sources"
+        return HttpStep(url, named, requester, self.workshop.store, sources, self.workshop.occupancy)
 
     async def get(self, url: str, requester: DirectoryRequester | None = None, **attrs: str) -> dict[str, str]:
         """The files of the layer."""

@@ -51,9 +51,9 @@ def _source(vertex: Vertex, op: graph.SourceOp, worker: Worker, build: BuildCont
         case "local":
             return LocalStep(op.identifier, op.attrs, build.requester, worker.layers, worker.contexts)
         case "git":
-            return GitStep(op.identifier, op.attrs, build.requester, worker.layers, worker.directory)
+            return GitStep(op.identifier, op.attrs, build.requester, worker.layers, worker.directory, worker.occupancy)
         case "http" | "https":
-            return HttpStep(op.identifier, op.attrs, build.requester, worker.layers, worker.directory)
+            return HttpStep(op.identifier, op.attrs, build.requester, worker.layers, worker.directory, worker.occupancy)
         case "oci-layout":
             return OciLayoutStep(op.identifier, op.attrs, platform, build.requester, worker.images, worker.layers)
         case "docker-image+blob" | "oci-layout+blob":

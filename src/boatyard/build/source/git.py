@@ -10,28 +10,32 @@ Attributes: moby/buildkit `solver/pb/attr.go` (git.fullurl, git.keepgitdir, git.
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import os
 import re
+import shlex
 import shutil
-from collections.abc import Mapping, Sequence
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from weakref import WeakValueDictionary
 
 from boatyard.build.requester import Requester
 from boatyard.build.result import LayersResult, Result
 from boatyard.build.solver.types import CacheMap, StepContext
 from boatyard.build.source import address
+from boatyard.build.source.occupancy import TRASH, Occupancy
 from boatyard.errors import IntegrityError, InvalidError, NotFoundError, UnavailableError, UnsupportedError
+from boatyard.image.interruption import run_settled, settled
 from boatyard.image.layer.store import LayerStore
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SCP = re.compile(r"(?P<user>[\w.-]+)@(?P<host>[\w.-]+):(?P<path>(?!//).+)")
 _STALLED = 60
 """Seconds without a byte after which an HTTP server counts as stalled."""
-_TURNS: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
-"""One at a time fetches into a mirror, whichever build it is for."""
 _UNSUPPORTED = ("git.bundle", "git.checkoutbundle", "git.sig.pubkey", "git.fetchbycommit")
 
 
@@ -62,7 +66,13 @@ class GitStep:
     """The op of one git vertex in one build."""
 
     def __init__(
-        self, identifier: str, attrs: Mapping[str, str], requester: Requester, layers: LayerStore, directory: Path
+        self,
+        identifier: str,
+        attrs: Mapping[str, str],
+        requester: Requester,
+        layers: LayerStore,
+        directory: Path,
+        occupancy: Occupancy,
     ) -> None:
         for name in _UNSUPPORTED:
             if attrs.get(name):
@@ -70,6 +80,8 @@ class GitStep:
         fragment = identifier.partition("://")[2].partition("#")[2]
         full = attrs.get("git.fullurl") or identifier.partition("#")[0]
         self._url = parse(f"{full}#{fragment}" if fragment else full)
+        # Others on this host can read command lines: credentials go by the environment.
+        self._remote, self._authorization = address.without_credentials(self._url.remote)
         self._shown = address.shown(self._url.remote)
         self._attrs = attrs
         self._requester = requester
@@ -77,7 +89,7 @@ class GitStep:
         self._mirror = directory / "git" / hashlib.sha256(self._url.remote.encode()).hexdigest()[:32]
         self._commit = ""
         self._found_as = ""
-        self._turn = _TURNS.setdefault(self._mirror, asyncio.Lock())
+        self._occupancy = occupancy
 
     @property
     def _keep_git_dir(self) -> bool:
@@ -121,7 +133,7 @@ class GitStep:
             names = ["HEAD"]
         else:
             names = [ref] if ref.startswith("refs/") else [f"refs/heads/{ref}", f"refs/tags/{ref}", f"refs/{ref}"]
-        text = await self._git("ls-remote", "--", self._url.remote, *names, *(f"{name}^{{}}" for name in names))
+        text = await self._git("ls-remote", "--", self._remote, *names, *(f"{name}^{{}}" for name in names))
         lines = (line.split("\t", 1) for line in text.splitlines() if "\t" in line)
         found = {name: commit for commit, name in lines}
         for name in names:
@@ -138,32 +150,40 @@ class GitStep:
         )
 
     async def _abbreviated(self, ref: str) -> str:
-        async with self._turn:
+        async with self._occupancy.turn(self._mirror):
             await self._fetch("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*", depth=0)
-        return (await self._git("rev-parse", "--verify", f"{ref}^{{commit}}", at=self._mirror)).strip()
+            return (await self._git("rev-parse", "--verify", f"{ref}^{{commit}}", at=self._mirror)).strip()
 
     async def execute(self, step: StepContext, inputs: Sequence[Result]) -> Sequence[Result]:
-        step.status("fetching")
-        await self._fetch_commit()
-        step.status("fetching", done=True)
-        active = self._layers.snapshotter.prepare()
-        target = self._layers.snapshotter.directory(active)
-        work = self._mirror.parent / f"work-{os.urandom(8).hex()}"
+        snapshotter = self._layers.snapshotter
+        with self._occupancy.using(self._mirror):
+            step.status("fetching")
+            await self._fetch_commit()
+            step.status("fetching", done=True)
+            # The work tree is a snapshot, too: files move from one to the other, and a killed daemon leaves neither.
+            work = snapshotter.prepare()
+            try:
+                await self._check_out(snapshotter.directory(work))
+                return [await run_settled(self._take, snapshotter.directory(work))]
+            finally:
+                await run_settled(snapshotter.remove, work)
+
+    def _take(self, work: Path) -> LayersResult:
+        """Make a layer of the files that were asked for."""
+        snapshotter = self._layers.snapshotter
+        active = snapshotter.prepare()
         try:
-            await self._check_out(work)
-            await asyncio.to_thread(_move, self._picked(work), target)
-            layer = await asyncio.to_thread(self._layers.add, active)
+            _move(self._picked(work), snapshotter.directory(active))
+            return LayersResult((self._layers.add(active),), self._layers)
         except BaseException:
-            self._layers.snapshotter.remove(active)
+            snapshotter.remove(active)
             raise
-        finally:
-            await asyncio.to_thread(shutil.rmtree, work, ignore_errors=True)
-        return [LayersResult((layer,), self._layers)]
 
     async def _fetch_commit(self) -> None:
-        async with self._turn:
+        async with self._occupancy.turn(self._mirror):
             if not await self._has(self._commit):
                 await self._fetch_new()
+            await asyncio.to_thread(os.utime, self._mirror)  # pruning goes by this
 
     async def _fetch_new(self) -> None:
         ref = self._url.ref
@@ -187,29 +207,24 @@ class GitStep:
     async def _fetch(self, *refs: str, depth: int) -> None:
         if not (self._mirror / "HEAD").exists():
             self._mirror.parent.mkdir(parents=True, exist_ok=True)
-            await self._git("init", "--quiet", "--template=", "--bare", str(self._mirror))
+            unfinished = self._mirror.with_name(f"{TRASH}{os.urandom(8).hex()}")
+            await self._git("init", "--quiet", "--template=", "--bare", str(unfinished))
+            os.rename(unfinished, self._mirror)
+        else:
+            await asyncio.to_thread(_unlock, self._mirror)
         limit = [f"--depth={depth}"] if depth else []
-        await self._git(
-            "fetch", "--quiet", "--no-write-fetch-head", *limit, "--", self._url.remote, *refs, at=self._mirror
-        )
+        await self._git("fetch", "--quiet", "--no-write-fetch-head", *limit, "--", self._remote, *refs, at=self._mirror)
 
     async def _check_out(self, work: Path) -> None:
         await self._git("init", "--quiet", "--template=", str(work))
         await self._git("fetch", "--quiet", "--depth=1", "--", str(self._mirror), self._commit, at=work)
-        await self._git("remote", "add", "origin", self._url.remote, at=work)
+        await self._git("remote", "add", "origin", self._remote, at=work)
         await self._git("-c", "advice.detachedHead=false", "checkout", "--quiet", "FETCH_HEAD", at=work)
         if self._attrs.get("git.skipsubmodules") != "true" and (work / ".gitmodules").exists():
             await self._update_submodules(work)
         if self._keep_git_dir and self._found_as.startswith(("refs/heads/", "refs/tags/")):
             await self._git("update-ref", self._found_as, "HEAD", at=work)
-        if self._keep_git_dir:
-            await asyncio.to_thread(_tidy, work / ".git")
-        else:
-            for path in work.rglob(".git"):
-                if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path)
-                else:
-                    path.unlink()
+        await run_settled(_tidy if self._keep_git_dir else _strip, work)
 
     async def _update_submodules(self, work: Path) -> None:
         update = ("submodule", "update", "--quiet", "--init", "--recursive")
@@ -218,7 +233,7 @@ class GitStep:
         except UnavailableError:
             # Not every server gives parts of a history, or a commit by its name.
             await self._git("submodule", "deinit", "--quiet", "--force", "--all", at=work)
-            shutil.rmtree(work / ".git/modules", ignore_errors=True)
+            await run_settled(shutil.rmtree, work / ".git/modules", ignore_errors=True)
             await self._git(*update, at=work)
 
     def _picked(self, work: Path) -> Path:
@@ -229,46 +244,29 @@ class GitStep:
         return path
 
     async def _git(self, *arguments: str, at: Path | None = None) -> str:
-        """Run git without anything of the daemon's own configuration or terminal in the way."""
-        environment = {
-            **{
-                name: value
-                for name, value in os.environ.items()
-                if not name.startswith("GIT_") or name == "GIT_SSL_CAINFO"
-            },
-            "GIT_TERMINAL_PROMPT": "0",
-            "GIT_CONFIG_NOSYSTEM": "1",
-            "HOME": "/nonexistent",
-            "LC_ALL": "C",
-            **await self._credentials(),
-        }
+        """Run git without anything of the daemon's own configuration, keys or terminal in the way."""
         program = shutil.which("git")
         if program is None:
             raise UnavailableError("git repositories need git, which isn't installed", hint="apt-get install git")
-        process = await asyncio.create_subprocess_exec(
-            program,
-            "-c",
-            # Submodules name places of this host only where the repository itself is one.
-            f"protocol.file.allow={'always' if self._url.remote.startswith('file://') else 'user'}",
-            "-c",
-            "http.lowSpeedLimit=1",
-            "-c",
-            f"http.lowSpeedTime={_STALLED}",
-            "-c",
-            "safe.directory=*",
-            *arguments,
-            cwd=at,
-            env=environment,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        try:
-            out, err = await process.communicate()
-        except asyncio.CancelledError:
-            process.kill()
-            await process.wait()
-            raise
+        async with self._environment() as environment:
+            process = await asyncio.create_subprocess_exec(
+                program,
+                *_settings(self._remote),
+                *arguments,
+                cwd=at,
+                env=environment,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,
+            )
+            try:
+                out, err = await process.communicate()
+            finally:
+                # Those that speak to the server are processes of their own.
+                if process.returncode is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    await settled(asyncio.ensure_future(process.communicate()))
         if process.returncode:
             raise UnavailableError(
                 f"git {arguments[0]} failed for {self._shown}: {address.shown(_reason(err))}",
@@ -277,28 +275,75 @@ class GitStep:
             )
         return out.decode("utf-8", "surrogateescape")
 
-    async def _credentials(self) -> dict[str, str]:
-        """Authentication as configuration in the environment: never on the command line, where others could read it."""
-        settings: list[tuple[str, str]] = []
-        header = await self._requester.secret(self._attrs.get("git.authheadersecret", "GIT_AUTH_HEADER"))
-        token = await self._requester.secret(self._attrs.get("git.authtokensecret", "GIT_AUTH_TOKEN"))
-        if header is None and token is not None:
-            import base64
-
-            header = b"basic " + base64.b64encode(b"x-access-token:" + token.strip())
-        if header is not None and self._url.remote.startswith(("https://", "http://")):
-            scope = "/".join(self._url.remote.split("/")[:3])
-            settings.append((f"http.{scope}/.extraheader", f"Authorization: {header.decode().strip()}"))
-        environment = {"GIT_CONFIG_COUNT": str(len(settings))}
-        for number, (key, value) in enumerate(settings):
-            environment[f"GIT_CONFIG_KEY_{number}"] = key
-            environment[f"GIT_CONFIG_VALUE_{number}"] = value
+    @asynccontextmanager
+    async def _environment(self) -> AsyncIterator[dict[str, str]]:
+        """Authentication is configuration in the environment, never on the command line, where others could read it.
+        Of this host's keys and agents nothing is used but what the client gave."""
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if (not name.startswith("GIT_") or name == "GIT_SSL_CAINFO") and name != "SSH_AUTH_SOCK"
+        }
+        environment |= {
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "HOME": "/nonexistent",
+            "LC_ALL": "C",
+            **await self._http_settings(),
+        }
         if socket := await self._requester.ssh_agent(self._attrs.get("git.mountsshsock", "default")):
             environment["SSH_AUTH_SOCK"] = socket
-            known = self._attrs.get("git.knownsshhosts", "")
-            check = "yes" if known else "accept-new"
-            environment["GIT_SSH_COMMAND"] = f"ssh -o StrictHostKeyChecking={check} -o BatchMode=yes"
-        return environment
+        with tempfile.NamedTemporaryFile("w", prefix="boat-known-hosts-") as known:
+            hosts = self._attrs.get("git.knownsshhosts", "")
+            known.write(hosts)
+            known.flush()
+            environment["GIT_SSH_COMMAND"] = " ".join(
+                (*_SSH, f"-oUserKnownHostsFile={shlex.quote(known.name)}", _strict(hosts))
+            )
+            yield environment
+
+    async def _http_settings(self) -> dict[str, str]:
+        header = await self._requester.secret(self._attrs.get("git.authheadersecret", "GIT_AUTH_HEADER"))
+        token = await self._requester.secret(self._attrs.get("git.authtokensecret", "GIT_AUTH_TOKEN"))
+        if header is not None:
+            authorization = header.decode().strip()
+        elif token is not None:
+            authorization = f"basic {base64.b64encode(b'x-access-token:' + token.strip()).decode()}"
+        else:
+            authorization = self._authorization
+        if not authorization or not self._remote.startswith(("https://", "http://")):
+            return {}
+        scope = "/".join(self._remote.split("/")[:3])
+        return {
+            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_KEY_0": f"http.{scope}/.extraheader",
+            "GIT_CONFIG_VALUE_0": f"Authorization: {authorization}",
+        }
+
+
+_SSH = (
+    "ssh", "-F/dev/null", "-oIdentityFile=none", "-oBatchMode=yes", "-oConnectTimeout=30",
+    "-oServerAliveInterval=15", "-oServerAliveCountMax=4", "-oGlobalKnownHostsFile=/dev/null", "-oLogLevel=ERROR",
+)  # fmt: skip
+
+
+def _strict(known_hosts: str) -> str:
+    return f"-oStrictHostKeyChecking={'yes' if known_hosts else 'accept-new'}"
+
+
+def _settings(remote: str) -> list[str]:
+    """Arguments of git."""
+    settings = (
+        # Submodules name places of this host only where the repository itself is one.
+        f"protocol.file.allow={'always' if remote.startswith('file://') else 'user'}",
+        "http.lowSpeedLimit=1",
+        f"http.lowSpeedTime={_STALLED}",
+        "safe.directory=*",
+        # Nothing goes on in the background.
+        "gc.auto=0",
+        "maintenance.auto=false",
+    )
+    return [argument for setting in settings for argument in ("-c", setting)]
 
 
 def _reason(err: bytes) -> str:
@@ -307,8 +352,24 @@ def _reason(err: bytes) -> str:
     return (told or lines or ["it gave no reason"])[0]
 
 
-def _tidy(directory: Path) -> None:
-    """Take out of a `.git` directory what speaks of this host and this moment, and credentials."""
+def _unlock(mirror: Path) -> None:
+    """Remove the locks of a git that was killed; whoever calls this has the mirror for himself."""
+    for lock in (*mirror.glob("*.lock"), *mirror.glob("refs/**/*.lock")):
+        lock.unlink(missing_ok=True)
+
+
+def _strip(work: Path) -> None:
+    """Leave the files only, of submodules, too."""
+    for path in work.rglob(".git"):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _tidy(work: Path) -> None:
+    """Take out of the `.git` directory what speaks of this host and this moment, and credentials."""
+    directory = work / ".git"
     shutil.rmtree(directory / "logs", ignore_errors=True)
     (directory / "FETCH_HEAD").unlink(missing_ok=True)
     for config in directory.rglob("config"):

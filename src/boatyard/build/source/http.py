@@ -26,7 +26,6 @@ from collections.abc import Callable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import IO, Any, Protocol
-from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -35,6 +34,7 @@ from boatyard.build.requester import Requester
 from boatyard.build.result import LayersResult, Result
 from boatyard.build.solver.types import CacheMap, StepContext
 from boatyard.build.source import address
+from boatyard.build.source.occupancy import Occupancy
 from boatyard.errors import (
     CancelledBuildError,
     IntegrityError,
@@ -44,7 +44,7 @@ from boatyard.errors import (
     UnsupportedError,
 )
 from boatyard.image import digest as digests
-from boatyard.image.layer.chain import LayerId
+from boatyard.image.interruption import run_settled
 from boatyard.image.layer.store import LayerStore
 
 SESSION_HOST = "buildkit-session"
@@ -53,8 +53,6 @@ TIMEOUT = 60.0
 CHUNK = 256 << 10
 LONGEST_NAME = 255
 """Bytes of a file name."""
-_TURNS: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
-"""One at a time downloads a URL, whichever build it is for: the next one finds it, and asks whether it is new."""
 
 _Progress = Callable[[int, int], None]
 """Takes bytes so far and bytes in all (0: unknown)."""
@@ -127,7 +125,13 @@ class HttpStep:
     """The op of one http(s) vertex in one build."""
 
     def __init__(
-        self, identifier: str, attrs: Mapping[str, str], requester: Requester, layers: LayerStore, directory: Path
+        self,
+        identifier: str,
+        attrs: Mapping[str, str],
+        requester: Requester,
+        layers: LayerStore,
+        directory: Path,
+        occupancy: Occupancy,
     ) -> None:
         if attrs.get("http.sig.pubkey"):
             raise UnsupportedError("verifying a download's signature is not supported yet", hint="use --checksum")
@@ -139,12 +143,14 @@ class HttpStep:
         self._checksum = digests.parse(attrs["http.checksum"]) if attrs.get("http.checksum") else None
         key = "\0".join([identifier, *sorted(f"{k}={v}" for k, v in attrs.items() if k.startswith("http.header."))])
         self._directory = directory / "http" / hashlib.sha256(key.encode()).hexdigest()[:32]
-        self._turn = _TURNS.setdefault(self._directory, asyncio.Lock())
+        self._occupancy = occupancy
         self._download: Download | None = None
 
     async def cache_map(self, step: StepContext) -> CacheMap:
-        async with self._turn:
+        # One at a time: the next one finds it, and asks whether it is new.
+        async with self._occupancy.turn(self._directory):
             self._download = download = await self._fetch(step)
+            await asyncio.to_thread(os.utime, self._directory)  # pruning goes by this
         parts = {
             "the URL": self._shown,
             "the content": download.digest,
@@ -161,11 +167,18 @@ class HttpStep:
         return int(_seconds(known)) if known else None
 
     async def execute(self, step: StepContext, inputs: Sequence[Result]) -> Sequence[Result]:
-        assert self._download is not None
-        layer = await asyncio.to_thread(self._make_layer, self._download)
-        return [LayersResult((layer,), self._layers)]
+        download = self._download
+        assert download is not None
+        async with self._occupancy.turn(self._directory):
+            kept = self._kept()
+            if kept is None or kept.digest != download.digest:
+                # It was pruned since, or another build found something newer there.
+                kept = await self._fetch(step)
+            if kept.digest != download.digest:
+                raise IntegrityError(f"{self._shown} changed while it was being used", hint="build again")
+            return [await run_settled(self._make_layer, download)]
 
-    def _make_layer(self, download: Download) -> LayerId:
+    def _make_layer(self, download: Download) -> LayersResult:
         snapshotter = self._layers.snapshotter
         active = snapshotter.prepare()
         try:
@@ -184,7 +197,7 @@ class HttpStep:
             os.chmod(target, self._mode())
             moment = _seconds(download.last_modified)
             os.utime(target, (moment, moment))
-            return self._layers.add(active)
+            return LayersResult((self._layers.add(active),), self._layers)
         except BaseException:
             snapshotter.remove(active)
             raise
