@@ -10,7 +10,7 @@ from pathlib import Path
 
 from boatyard.build.copying import reuse
 from boatyard.build.copying.reuse import Note
-from boatyard.build.tree.index import StatIndex, StatIndexes
+from boatyard.build.tree.index import StatIndex, StatIndexes, drop_oldest
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +28,9 @@ class ContextMemory:
         self._directory = directory / "copies"
         self._lock = threading.Lock()
         self._notes: dict[str, Note] = {}
+        for half_written in (*self._directory.glob("*.*"), *(directory / "indexes").glob("*.*")):
+            if half_written.suffix != ".index":
+                half_written.unlink()
 
     def index(self, identity: str) -> StatIndex:
         """Of the directory that a client names so."""
@@ -60,17 +63,10 @@ class ContextMemory:
             self._directory.mkdir(parents=True, exist_ok=True)
             temporary.write_bytes(reuse.encode(note))
             os.replace(temporary, self._directory / name)
-            self._drop_old()
+            drop_oldest(self._directory, MOST_NOTES, suffix="")
         except OSError as error:
             log.warning("can't note what was copied from a context: %s", error)
             temporary.unlink(missing_ok=True)
-
-    def _drop_old(self) -> None:
-        names = os.listdir(self._directory)
-        if len(names) > MOST_NOTES:
-            paths = [self._directory / name for name in names]
-            for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns)[: len(names) - MOST_NOTES]:
-                path.unlink(missing_ok=True)
 
 
 def _file_name(key: str) -> str:

@@ -13,6 +13,7 @@ import logging
 import os
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -183,16 +184,27 @@ class StatIndexes:
             if index is None:
                 name = hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()[:32]
                 index = StatIndex(self._directory / f"{name}.index")
-                self._drop_old_files()
+                drop_oldest(self._directory, MOST_FILES, ".index")
             self._indexes[identity] = index
             while len(self._indexes) > MOST_INDEXES:
                 self._indexes.pop(next(iter(self._indexes)))
             return index
 
-    def _drop_old_files(self) -> None:
-        try:
-            files = [(entry.stat().st_mtime_ns, entry.path) for entry in os.scandir(self._directory)]
-        except FileNotFoundError:
-            return
-        for _, path in sorted(files)[:-MOST_FILES]:
+
+def drop_oldest(directory: Path, most: int, suffix: str) -> None:
+    """Keep the youngest files with that suffix of a directory in which others are at work, too."""
+    found = []
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if os.path.splitext(entry.name)[1] != suffix:
+                    continue
+                try:
+                    found.append((entry.stat().st_mtime_ns, entry.path))
+                except FileNotFoundError:
+                    continue
+    except FileNotFoundError:
+        return
+    for _, path in sorted(found)[: max(len(found) - most, 0)]:
+        with suppress(FileNotFoundError):
             os.unlink(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,25 @@ def test_the_oldest_notes_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         kept.keep(f"key {number}", Note("l", {}))
     assert len(list((tmp_path / "copies").iterdir())) == 3
     assert kept.note("key 5") is not None
+
+
+def test_many_threads_keep_notes_while_the_oldest_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(memory, "MOST_NOTES", 3)
+    kept = ContextMemory(tmp_path)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: kept.keep(f"key {number}", Note("l", {})), range(400)))
+    assert caplog.text == ""
+    kept.keep("last", Note("l", {}))
+    assert len(list((tmp_path / "copies").iterdir())) == 3
+
+
+def test_what_was_being_written_when_the_daemon_was_killed_goes_at_the_next_start(tmp_path: Path) -> None:
+    ContextMemory(tmp_path).keep("key", Note("l", {}))
+    (tmp_path / "indexes").mkdir()
+    whole = {*(tmp_path / "copies").iterdir(), tmp_path / "indexes/aa.index"}
+    for path in (tmp_path / "indexes/aa.index", tmp_path / "indexes/aa.1f", tmp_path / "copies/bb.2e"):
+        path.write_bytes(b"half")
+    ContextMemory(tmp_path)
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == whole
