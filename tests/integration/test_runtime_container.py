@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from boatyard.errors import InvalidError
+from boatyard.errors import ExecutableError, InvalidError
 from boatyard.runtime import capabilities
 from boatyard.runtime.container import (
     BindMount,
     ContainerSpec,
-    ExecutableError,
     Limit,
     Network,
     Resources,

@@ -75,9 +75,9 @@ def detect(mountinfo: str | None = None, root: Path = ROOT) -> Hierarchies:
     writable = True
     for line in text.splitlines():
         fields = line.split(" ")
-        if "-" not in fields:
-            continue
-        separator = fields.index("-")
+        separator = fields.index("-") if "-" in fields else len(fields)
+        if separator < 6 or len(fields) < separator + 4:
+            continue  # not a line of this file's form
         kind = fields[separator + 1]
         point = Path(kernel.unescape(fields[4]))
         if kind == "cgroup2" and point in (root, root / "unified"):
