@@ -107,7 +107,7 @@ def check(recipe: DebianRecipe) -> None:
     for what, value, pattern, hint in (
         ("suite", recipe.suite, _SUITE, "a release's name, such as bookworm"),
         ("variant", recipe.variant, _VARIANT, "minbase, standard, buildd ..."),
-        ("mirror", recipe.mirror or "http://x", _MIRROR, "a URL, such as http://deb.debian.org/debian"),
+        ("mirror", recipe.mirror or "http://x", _MIRROR, "a URL, such as http://mirror.example/debian"),
         *(("package", name, _PACKAGE, "Debian package names, separated by commas") for name in recipe.include),
     ):
         if not pattern.fullmatch(value):

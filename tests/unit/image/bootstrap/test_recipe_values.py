@@ -44,7 +44,7 @@ def test_what_would_be_an_option_is_refused(values: dict[str, object]) -> None:
     [
         {},
         {"suite": "trixie-backports"},
-        {"mirror": "http://deb.debian.org/debian"},
+        {"mirror": "http://mirror.example/debian"},
         {"mirror": "copy:/srv/mirror"},
         {"variant": "buildd"},
         {"include": ("g++", "libc6:i386", "nginx=1.22.1-9+deb12u1", "git/bookworm-backports")},
