@@ -47,7 +47,8 @@ class DescribeAhead:
                 log.info("a layer can't be described ahead: %s", error)  # the exporter will find the same, and tell
 
     async def close(self) -> None:
-        """What waits is dropped; what runs is waited for."""
+        """What waits is dropped. A thread that hashes goes on, for the layer store alone: nobody waits for it, as that
+        can take seconds."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

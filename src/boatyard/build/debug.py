@@ -14,7 +14,7 @@ from pathlib import Path
 
 from boatyard.build.history import BuildRecord
 from boatyard.build.llb import codec
-from boatyard.build.llb.graph import Edge, ExecOp, FileOp, Graph, MergeOp, SourceOp, Vertex
+from boatyard.build.llb.graph import Edge, ExecOp, FileOp, Graph, MergeOp, ProxyEnv, SourceOp, Vertex
 from boatyard.build.ops.exec import DEFAULT_PATH, ExecStep
 from boatyard.build.ops.resolve import resolver
 from boatyard.build.ops.worker import BuildContext
@@ -23,6 +23,7 @@ from boatyard.build.result import Result
 from boatyard.build.service import BuildService
 from boatyard.build.solver.scheduler import Job
 from boatyard.errors import ConflictError, IntegrityError, NotFoundError
+from boatyard.image.interruption import run_settled
 from boatyard.image.layer.store import LayerStore
 from boatyard.progress import Emit, LogEvent, StatusEvent, VertexEvent, WarningEvent
 from boatyard.runtime.container import ContainerSpec
@@ -96,11 +97,19 @@ def _matching(all_steps: list[PastStep], wanted: str) -> list[PastStep]:
 
 
 async def open_shell(
-    service: BuildService, ref: str, wanted: str, requester: Requester, emit: Emit, run: RunShell, *, after: bool
+    service: BuildService,
+    ref: str,
+    wanted: str,
+    requester: Requester,
+    emit: Emit,
+    run: RunShell,
+    *,
+    after: bool,
+    proxy: ProxyEnv | None = None,
 ) -> None:
     """Call `run` with a container in the state before (or `after`) a step. NotFoundError, ConflictError as `find`."""
-    record = service.history.get(ref)
-    step = find(steps(service, record.ref), wanted, record.failed_vertex)
+    record = await asyncio.to_thread(service.history.get, ref)
+    step = find(await asyncio.to_thread(steps, service, record.ref), wanted, record.failed_vertex)
     vertex = step.vertex
     if vertex is None:
         raise NotFoundError(
@@ -110,7 +119,7 @@ async def open_shell(
     async def solve(edge: Edge) -> object:
         return await job.solve(edge)
 
-    context = BuildContext(requester=requester, solve=solve, trust_host_ca=record.trust_host_ca)
+    context = BuildContext(requester=requester, solve=solve, trust_host_ca=record.trust_host_ca, proxy=proxy)
     resolve = resolver(service.worker, context)
     job = service.solver.job(resolve, emit)
     try:
@@ -174,18 +183,17 @@ async def _result(service: BuildService, record: BuildRecord, job: Job, edge: Ed
 async def _in_tree(layers: LayerStore, result: Result, spec: ContainerSpec, run: RunShell) -> None:
     """A container on the files of a result, with nothing else; its changes are thrown away."""
     chain = await result.chain()
-    with ExitStack() as stack:
+    mounted = ExitStack()
 
-        def mount() -> Path:
-            active = layers.snapshotter.prepare()
-            stack.callback(layers.snapshotter.remove, active)
-            return stack.enter_context(layers.mount(chain, active=active))
+    def mount() -> Path:
+        active = layers.snapshotter.prepare()
+        mounted.callback(layers.snapshotter.remove, active)
+        return mounted.enter_context(layers.mount(chain, active=active))
 
-        try:
-            root = await asyncio.to_thread(mount)
-            await run(replace(spec, root=root))
-        finally:
-            await asyncio.to_thread(stack.close)
+    try:
+        await run(replace(spec, root=await run_settled(mount)))
+    finally:
+        await run_settled(mounted.close)
 
 
 def _vertices(service: BuildService, ref: str) -> dict[str, Vertex]:

@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 _REF = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _events = msgspec.json.Decoder(Event)
+READ_AT_ONCE = 1 << 20
+"""Bytes of events."""
 
 
 class BuildRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -97,6 +99,13 @@ class Recording:
         elif isinstance(event, WarningEvent):
             self._warnings += 1
 
+    def flush(self) -> None:
+        """So that readers find what was told so far. Thread-safe."""
+        file = self._file
+        if file is not None and not file.closed:
+            with suppress(OSError, ValueError):  # the next `add` meets it, too; or it was closed meanwhile
+                file.flush()
+
     def end(
         self,
         status: str,
@@ -146,7 +155,7 @@ class History:
         self._max_age = max_age
         self._max_entries = max_entries
         self._clock = clock
-        self._running: set[str] = set()
+        self._running: dict[str, Recording] = {}
         root.mkdir(parents=True, exist_ok=True)
         self._clear()
 
@@ -178,11 +187,11 @@ class History:
             scope=scope,
             trust_host_ca=trust_host_ca,
         )
-        self._running.add(ref)
-        return Recording(directory, record, self._clock)
+        recording = self._running[ref] = Recording(directory, record, self._clock)
+        return recording
 
     def ended(self, ref: str) -> None:
-        self._running.discard(ref)
+        self._running.pop(ref, None)
         self.expire()
 
     def records(self) -> list[BuildRecord]:
@@ -208,19 +217,39 @@ class History:
         raise NotFoundError(f"no build {ref!r} in the history", hint="`boat builder history` lists what is kept")
 
     def events(self, ref: str) -> Iterator[Event]:
-        """Everything a build told, in order. IntegrityError where a line is damaged."""
-        path = self._directory(self.get(ref).ref) / "events.jsonl"
+        """Everything a build told, in order. IntegrityError where a line is damaged. Blocks."""
+        position = 0
+        while True:
+            found, after = self.read(ref, position)
+            yield from found
+            if after == position:
+                return
+            position = after
+
+    def read(self, ref: str, position: int) -> tuple[list[Event], int]:
+        """Some of what a build told, from a place in its record on (at first 0), and the place to go on from: the same
+        when there is nothing more, or nothing yet. IntegrityError when what stands there is damaged. Blocks."""
+        ref = self.get(ref).ref
+        if recording := self._running.get(ref):
+            recording.flush()
         try:
-            file = open(path, "rb")  # noqa: SIM115
+            with open(self._directory(ref) / "events.jsonl", "rb") as file:
+                file.seek(position)
+                lines = file.readlines(READ_AT_ONCE)
         except FileNotFoundError:
-            return
-        with file:
-            for line in file:
-                if line.endswith(b"\n"):  # the last line of a build that runs, or was killed, may be torn
-                    try:
-                        yield _events.decode(line)
-                    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                        raise _damaged(ref) from error
+            return [], position
+        found: list[Event] = []
+        for line in lines:
+            if not line.endswith(b"\n"):
+                break  # the last line of a build that runs, or was killed, may be torn
+            try:
+                found.append(_events.decode(line))
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                if found:
+                    break  # these first
+                raise _damaged(ref) from error
+            position += len(line)
+        return found, position
 
     def graphs(self, ref: str) -> list[bytes]:
         """The definitions a build solved, encoded, one a platform. NotFoundError if it didn't get as far."""

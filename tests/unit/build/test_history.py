@@ -180,3 +180,30 @@ def test_a_full_disk_ends_the_recording_but_not_the_build(
     assert (ended.status, ended.steps) == ("completed", 1000)
     assert "build r1 can't be recorded" in caplog.text
     assert all(each.status == "completed" for each in history.records())
+
+
+def test_what_a_running_build_told_so_far_can_be_read_and_then_the_rest(history: History) -> None:
+    first, second = (LogEvent(vertex="d", stream=1, data=text, time=1.0) for text in ("one\n", "two\n"))
+    recording = history.begin("r1", "", {}, [], "")
+    recording.add(first)
+    found, position = history.read("r1", 0)
+    assert found == [first]
+    assert history.read("r1", position) == ([], position)
+    recording.add(second)
+    found, position = history.read("r1", position)
+    assert found == [second]
+    recording.end("completed")
+    history.ended("r1")
+    assert history.read("r1", position) == ([], position)
+    assert list(history.events("r1")) == [first, second]
+
+
+def test_a_long_log_is_read_in_pieces(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("boatyard.build.history.READ_AT_ONCE", 1000)
+    recording = history.begin("r1", "", {}, [], "")
+    told: list[Event] = [LogEvent(vertex="d", stream=1, data=f"{number}\n", time=1.0) for number in range(300)]
+    for event in told:
+        recording.add(event)
+    recording.end("completed")
+    assert len(history.read("r1", 0)[0]) < 30
+    assert list(history.events("r1")) == told

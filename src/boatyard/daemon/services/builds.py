@@ -32,8 +32,12 @@ from boatyard.client.documents.builds import (
 )
 from boatyard.client.documents.envelope import ErrorDocument
 from boatyard.errors import InvalidError, UnavailableError, UnsupportedError
+from boatyard.image.interruption import run_settled
 from boatyard.progress import Emit, Event, ExplainEvent, VertexEvent, WarningEvent
 from boatyard.runtime.container import ContainerSpec, Executor, Stdio, TerminalReceiver
+
+FOLLOW_INTERVAL = 0.2
+"""Seconds between two looks at a build that is followed."""
 
 
 class Builds:
@@ -112,12 +116,14 @@ class Builds:
         )
 
     async def list_builds(self, *, limit: int, status: str) -> Sequence[BuildSummary]:
-        found = [
-            _summary(record) for record in self._service.history.records() if not status or record.status == status
-        ]
+        records = await asyncio.to_thread(self._service.history.records)
+        found = [_summary(record) for record in records if not status or record.status == status]
         return found[:limit] if limit else found
 
     async def inspect_build(self, ref: str) -> BuildDetail:
+        return await asyncio.to_thread(self._inspect, ref)
+
+    def _inspect(self, ref: str) -> BuildDetail:
         record = self._service.history.get(ref)
         explained, warned = [], []
         for event in self._service.history.events(record.ref):
@@ -156,17 +162,20 @@ class Builds:
         ]
 
     async def build_logs(self, ref: str, *, follow: bool) -> AsyncIterator[Event]:
-        record = self._service.history.get(ref)
-        told = 0
+        history = self._service.history
+        record = await asyncio.to_thread(history.get, ref)
+        position = 0
         while True:
             running = record.ref in self._service.running
-            for number, event in enumerate(self._service.history.events(record.ref)):
-                if number >= told:
-                    told += 1
-                    yield event
-            if not running or not follow:
+            events, after = await asyncio.to_thread(history.read, record.ref, position)
+            for event in events:
+                yield event
+            if after != position:
+                position = after
+            elif running and follow:
+                await asyncio.sleep(FOLLOW_INTERVAL)
+            else:
                 return
-            await asyncio.sleep(0.2)
 
     async def cancel_build(self, ref: str) -> BuildDetail:
         record = self._service.history.get(ref)
@@ -180,8 +189,12 @@ class Builds:
             raise InvalidError(
                 "name builds, or all of them, not both", hint="`boat builder history --rm REF` or `--rm --all`"
             )
+        return await run_settled(self._delete, request.refs)
+
+    def _delete(self, refs: Sequence[str]) -> list[str]:
+        """Without any refs, all builds that don't run."""
         history = self._service.history
-        refs = request.refs or [record.ref for record in history.records() if record.ref not in self._service.running]
+        refs = refs or [record.ref for record in history.records() if record.ref not in self._service.running]
         return [history.delete(ref) for ref in refs]
 
     async def debug_build(self, ref: str, request: DebugRequest, stdio: Stdio | TerminalReceiver, emit: Emit) -> int:
@@ -191,7 +204,16 @@ class Builds:
             nonlocal code
             code = await self._executor.run(_shell(spec, request.argv or debug.SHELL, stdio), stdio)
 
-        await debug.open_shell(self._service, ref, request.step, AbsentRequester(), emit, run, after=request.after)
+        await debug.open_shell(
+            self._service,
+            ref,
+            request.step,
+            AbsentRequester(),
+            emit,
+            run,
+            after=request.after,
+            proxy=proxy_environment(self._proxy),
+        )
         return code
 
 
