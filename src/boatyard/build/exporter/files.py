@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from boatyard.build.copying.content import copy_large
 from boatyard.build.exporter.base import BuiltImage, Exported, ExportRequest
 from boatyard.build.exporter.options import check_names, flag
 from boatyard.build.requester import OutputTarget
@@ -219,20 +220,8 @@ class _Copy:
         writer = os.open(
             name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=target
         )
-        with open(writer, "wb", buffering=0) as file, open(source, "rb", buffering=0) as reader:
-            left = status.st_size
-            while left > 0:
-                self._stop.check()
-                try:
-                    sent = os.copy_file_range(reader.fileno(), writer, min(left, _PIECE))
-                except OSError as error:
-                    if error.errno not in _NOT_COPYABLE:
-                        raise
-                    shutil.copyfileobj(reader, file, 1 << 20)
-                    break
-                if sent == 0:
-                    break
-                left -= sent
+        with open(writer, "wb", buffering=0), open(source, "rb", buffering=0) as reader:
+            copy_large(reader.fileno(), writer, status.st_size, self._stop.check)
             os.fchown(writer, self._uid, self._gid)
             os.fchmod(writer, self._mode(status))  # after chown, which clears setuid
             os.utime(writer, ns=self._times(status))
@@ -249,8 +238,6 @@ class _Copy:
 
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_PIECE = 16 << 20
-_NOT_COPYABLE = (errno.EXDEV, errno.EINVAL, errno.EBADF, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 def _entries(directory: str) -> Iterator[os.DirEntry[str]]:
