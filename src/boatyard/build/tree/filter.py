@@ -40,9 +40,12 @@ class Filter:
     def why_missing(self, root: int, path: str) -> str | None:
         """A hint for somebody who misses a path in what was left in."""
         path = clean(path)
-        if _exists(root, path):
+        mode = _mode(root, path)
+        if mode is not None:
             if pattern := excluding_pattern(PatternMatcher(self.exclude), path):
                 return f"it is there, but .dockerignore leaves it out: the pattern {pattern!r} does"
+            if stat.S_ISSOCK(mode):
+                return "it is a socket, which can't be in an image"
             return "it is there, but it isn't among the files that were asked for"
         above, _, name = path.rpartition("/")
         try:
@@ -127,19 +130,19 @@ def excluding_pattern(excluding: PatternMatcher, path: str) -> str | None:
     return None
 
 
-def _exists(root: int, path: str) -> bool:
+def _mode(root: int, path: str) -> int | None:
+    """None when there is no such file."""
     above, _, name = path.rpartition("/")
     try:
         directory = open_directory(root, above)
     except OSError:
-        return False
+        return None
     try:
-        os.stat(name or ".", dir_fd=directory, follow_symlinks=False)
+        return os.stat(name or ".", dir_fd=directory, follow_symlinks=False).st_mode
     except OSError:
-        return False
+        return None
     finally:
         os.close(directory)
-    return True
 
 
 # -- followed paths --------------------------------------------------------------------------------------------------

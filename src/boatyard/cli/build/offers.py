@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from boatyard.cli import outfile
 from boatyard.cli.attributes import Agent, Cache, Output, Secret
 from boatyard.cli.build.flags import Flags
-from boatyard.cli.build.place import DEFAULT_NAME, Stdin
+from boatyard.cli.build.place import DEFAULT_NAME, MAX_DOCKERFILE, Stdin
 from boatyard.cli.build.plan import Plan, to_stream
 from boatyard.cli.console import Console
 from boatyard.client.descriptors import MAX_SECRET, DescriptorChannel
@@ -194,5 +194,12 @@ def _is_socket(path: str) -> bool:
 
 
 def _read(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()
+    """A Dockerfile from a pipe, say; of endless ones only so much that its size is found out."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_DOCKERFILE + 1)
+    except OSError as error:
+        raise InvalidError(f"can't read the Dockerfile {path!r}: {error.strerror}") from error
+    if len(data) > MAX_DOCKERFILE:
+        raise InvalidError(f"{path!r} is too large to be a Dockerfile", hint="is it the right file?")
+    return data

@@ -17,6 +17,8 @@ import msgspec
 from boatyard.errors import DeniedError, InvalidError, NotFoundError
 
 DEFAULT_NAME = "Dockerfile"
+MAX_DOCKERFILE = 16 << 20
+"""Bytes."""
 _REMOTE = re.compile(r"(?:https?|git|ssh)://|git@|github\.com/")
 
 
@@ -80,6 +82,8 @@ def _local(context: str, file: str | None) -> Place:
         hint = f"use -f {inside}" if os.path.exists(inside) else "name the file itself with -f"
         raise InvalidError(f"{path!r} is a directory, not a Dockerfile", hint=hint)
     if not stat.S_ISREG(status.st_mode):
+        if file is None:
+            raise InvalidError(f"{path!r} is a pipe, socket or device, not a Dockerfile", hint="read it with -f")
         return Place(context=context, dockerfile_source=path)
     if not os.access(path, os.R_OK):
         raise DeniedError(f"can't read {path!r}: permission denied", hint=f"make it readable: chmod +r {path}")

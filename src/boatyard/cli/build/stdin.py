@@ -7,6 +7,7 @@ import stat
 import threading
 from contextlib import ExitStack
 
+from boatyard.cli.build.place import MAX_DOCKERFILE
 from boatyard.cli.console import Console
 from boatyard.errors import InvalidError
 
@@ -18,7 +19,6 @@ _MAGIC: tuple[bytes, ...] = (
 )
 _HEAD = 512
 """Bytes of a tar header."""
-_MAX_DOCKERFILE = 16 << 20
 
 
 def is_archive(head: bytes) -> bool:
@@ -44,7 +44,7 @@ def read_all(console: Console, head: bytes = b"") -> bytes:
     while piece := os.read(0, 65536):
         pieces.append(piece)
         size += len(piece)
-        if size > _MAX_DOCKERFILE:
+        if size > MAX_DOCKERFILE:
             raise InvalidError("standard input is neither a tar archive nor a Dockerfile: it is too large for one")
     data = b"".join(pieces)
     if not data.strip():

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 CHUNK = 1 << 20
 DECOMPRESSED_LIMIT = 1 << 40
 """Bytes that one stream may become. Far beyond any layer; a bomb is more."""
+AGAIN = "make or fetch the archive again"
 _MAX_WINDOW = 1 << 27
 """What zstd's own command decompresses without being asked twice."""
 
@@ -88,11 +89,11 @@ class _Decompressed(io.RawIOBase):
             if self._current.needs_input and not self._input:
                 self._input = self._source.read(CHUNK)
                 if not self._input:
-                    raise LayerError(f"the {self._what} stream is cut off")
+                    raise LayerError(f"the {self._what} stream is cut off", hint=AGAIN)
             try:
                 data = self._current.decompress(self._input, size)
             except _DAMAGE as error:
-                raise LayerError(f"the {self._what} stream is damaged: {error}") from error
+                raise LayerError(f"the {self._what} stream is damaged: {error}", hint=AGAIN) from error
             self._input = b""
             if data:
                 self._left -= len(data)
@@ -179,10 +180,10 @@ class _ZstdReader(io.RawIOBase):
             try:
                 data = self._stream.read(size)
             except zstandard.ZstdError as error:
-                raise LayerError(f"the zstd stream is damaged: {error}") from error
+                raise LayerError(f"the zstd stream is damaged: {error}", hint=AGAIN) from error
             if not data:
                 if self._held != _SENTINEL:
-                    raise LayerError("the zstd stream is cut off")
+                    raise LayerError("the zstd stream is cut off", hint=AGAIN)
                 return b""
             self._left -= len(data)
             if self._left < 0:

@@ -317,7 +317,9 @@ class TarReader:
             raise LayerError("the tar stream goes on after its end mark")
 
     def _truncated(self) -> LayerError:
-        return LayerError(f"the tar stream is cut off after {self.offset + self._end} bytes")
+        return LayerError(
+            f"the tar stream is cut off after {self.offset + self._end} bytes", hint="make or fetch the archive again"
+        )
 
     # Fields
 
