@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import msgspec
 
-from boatyard.errors import InvalidError, LayerError
-from boatyard.image import digest as digests
+from boatyard.errors import InvalidError, LayerError, NotFoundError
 from boatyard.image import documents, spec
+from boatyard.image import reference as references
 from boatyard.image.archive.contents import ArchivedImage
 from boatyard.image.archive.reader import read_archive
 from boatyard.image.archive.writer import write_archive
@@ -17,10 +18,11 @@ from boatyard.image.digest import Digest
 from boatyard.image.layer.apply import apply
 from boatyard.image.layer.compression import Compression, open_decompressed
 from boatyard.image.layer.store import LayerStore
-from boatyard.image.lease import Leases
+from boatyard.image.lease import Lease, Leases
 from boatyard.image.platform import Platform
 from boatyard.image.reference import Reference
-from boatyard.image.spec import Descriptor, History, ImageConfig, RunConfig
+from boatyard.image.single import make_single
+from boatyard.image.spec import Descriptor, History, RunConfig
 from boatyard.image.store import Image, ImageStore
 from boatyard.image.timestamp import rfc3339
 from boatyard.image.unpacking import image_chain
@@ -66,11 +68,9 @@ class ImageTransfer:
             names: list[str] = []
             ids: list[str] = []
             for image in loaded:
-                for name in image.names or (None,):
-                    kept = self._images.put(name, image.target)
-                    if kept.reference:
-                        names.append(kept.reference.familiar())
-                ids.append(self._images.id(self._images.put(image.names[0] if image.names else None, image.target)))
+                kept = [self._images.put(name, image.target) for name in image.names or (None,)]
+                names += [each.reference.familiar() for each in kept if each.reference]
+                ids.append(self._images.id(kept[0]))
         return Loaded(tuple(names), tuple(ids))
 
     def import_rootfs(
@@ -88,35 +88,14 @@ class ImageTransfer:
         try:
             with open(archive_fd, "rb", closefd=False) as file, open_decompressed(file) as tar:
                 apply(tar, snapshotter.directory(active), whiteouts=False)
-            layer = self._layers.add(active)
         except BaseException as error:
             snapshotter.remove(active)
             if isinstance(error, LayerError):
                 error.hint = error.hint or "pack a root file system with: tar -C DIRECTORY -cf FILE ."
             raise
-        with self._leases.hold() as lease:
-            lease.add_layer(layer)
-            ((diff_id, size),) = self._layers.describe((layer,))
-            created = rfc3339(now)
-            document = ImageConfig(
-                architecture=platform.architecture,
-                os=platform.os,
-                variant=platform.variant,
-                created=created,
-                config=config,
-                rootfs=spec.RootFS(diff_ids=(diff_id,)),
-                history=(History(created=created, comment=message or "imported"),),
-            )
-            content = self._layers.content
-            described = documents.write(content, spec.encode(document), spec.OCI_CONFIG)
-            manifest = spec.Manifest(
-                schema_version=2,
-                media_type=spec.OCI_MANIFEST,
-                config=described,
-                layers=(Descriptor(media_type=spec.OCI_LAYER, digest=diff_id, size=size),),
-            )
-            self._layers.record_chain((layer,))
-            self._images.put(name, documents.write(content, spec.encode(manifest), spec.OCI_MANIFEST))
+        entry = History(created=rfc3339(now), comment=message or "imported")
+        target, described = make_single(self._layers, active, platform, config, entry)
+        self._images.put(name, target)
         return Loaded((name.familiar(),) if name else (), (described.digest,))
 
     def save(
@@ -138,8 +117,10 @@ class ImageTransfer:
             written += size
             told("writing the archive", written, 0)
 
-        with self._leases.hold():
+        with self._leases.hold() as lease, ExitStack() as held:
             archived = [self._archived(text, image, wanted_platforms, compression, level) for text, image in wanted]
+            for image in archived:
+                self._hold(image.target, lease, held)
             with open(target_fd, "wb", closefd=False) as file:
                 size = write_archive(
                     file,
@@ -155,8 +136,6 @@ class ImageTransfer:
     def _archived(
         self, text: str, image: Image, wanted: Sequence[Platform], compression: str, level: int | None
     ) -> ArchivedImage:
-        names = [each.name for each in self._images.named(image.target.digest) if each.reference]
-        by_name = [name for name in names if image.name == name]
         target = image.target
         if wanted:
             if len(wanted) > 1:
@@ -168,8 +147,29 @@ class ImageTransfer:
             target = self._compressed(
                 target, Compression(compression) if level is None else Compression(compression, level)
             )
-        is_id = digests.is_digest(text) or not image.reference or text in image.target.digest
-        return ArchivedImage(target, tuple(names if is_id else by_name or [image.name]))
+        if _is_name_of(text, image):
+            return ArchivedImage(target, (image.name,))
+        return ArchivedImage(
+            target, tuple(each.name for each in self._images.named(image.target.digest) if each.reference)
+        )
+
+    def _hold(self, target: Descriptor, lease: Lease, stack: ExitStack) -> None:
+        """Keep everything of an image as long as it is written, whoever removes it meanwhile."""
+        content = self._layers.content
+        pending = [target]
+        while pending:
+            descriptor = pending.pop()
+            lease.add_blob(descriptor.digest)
+            try:
+                pending += documents.children(content, descriptor)
+                if descriptor.media_type not in spec.CONFIGS:
+                    continue
+                config = documents.parse_config(documents.read_bytes(content, descriptor))
+            except NotFoundError:
+                continue  # a platform that isn't here: whoever needs it will say so
+            chain = self._layers.find_chain(config.rootfs.diff_ids) or ()
+            self._layers.hold(chain)
+            stack.callback(self._layers.let_go, chain)
 
     def _compressed(self, target: Descriptor, compression: Compression) -> Descriptor:
         """The same image with its layers in another compression; the documents are kept only for the archive's
@@ -191,6 +191,14 @@ class ImageTransfer:
         blobs = self._layers.blobs(chain, compression, force=True)
         changed = msgspec.structs.replace(manifest, layers=blobs)
         return documents.write(content, spec.encode(changed), target.media_type)
+
+
+def _is_name_of(text: str, image: Image) -> bool:
+    """Whether an image was asked for by a name, not by an ID."""
+    try:
+        return str(references.parse(text).with_default_tag()) == image.name
+    except InvalidError:
+        return False
 
 
 def _joined(images: Sequence[ArchivedImage]) -> list[ArchivedImage]:

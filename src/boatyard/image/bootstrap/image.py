@@ -7,15 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from boatyard.errors import InvalidError
-from boatyard.image import documents, spec
 from boatyard.image.bootstrap import busybox, debian
 from boatyard.image.bootstrap.files import LayerFiles
 from boatyard.image.interruption import run_settled
 from boatyard.image.layer.store import LayerStore
 from boatyard.image.platform import Platform
 from boatyard.image.reference import Reference
-from boatyard.image.snapshot.snapshotter import SnapshotId
-from boatyard.image.spec import Descriptor, History, ImageConfig, Manifest, RootFS, RunConfig
+from boatyard.image.single import make_single
+from boatyard.image.spec import Descriptor, History, RunConfig
 from boatyard.image.timestamp import rfc3339
 
 
@@ -46,38 +45,7 @@ async def bootstrap(request: BootstrapRequest, layers: LayerStore, log: Callable
         await run_settled(snapshotter.remove, active)
         raise
     entry = History(created=rfc3339(epoch), created_by=command, comment="boat bootstrap")
-    return await run_settled(_store, layers, active, request.platform, config, entry)
-
-
-def _store(layers: LayerStore, active: SnapshotId, platform: Platform, config: RunConfig, entry: History) -> Descriptor:
-    """An image with one layer, the snapshot's files. Its manifest."""
-    try:
-        layer = layers.add(active)
-    except BaseException:
-        layers.snapshotter.remove(active)
-        raise
-    try:
-        ((diff_id, size),) = layers.describe((layer,))
-        document = ImageConfig(
-            architecture=platform.architecture,
-            os=platform.os,
-            variant=platform.variant,
-            created=entry.created,
-            config=config,
-            rootfs=RootFS(diff_ids=(diff_id,)),
-            history=(entry,),
-        )
-        manifest = Manifest(
-            schema_version=2,
-            media_type=spec.OCI_MANIFEST,
-            config=documents.write(layers.content, spec.encode(document), spec.OCI_CONFIG),
-            layers=(Descriptor(media_type=spec.OCI_LAYER, digest=diff_id, size=size),),
-        )
-        target = documents.write(layers.content, spec.encode(manifest), spec.OCI_MANIFEST)
-        layers.record_chain((layer,))
-    except BaseException:
-        layers.remove(layer)
-        raise
+    target, _ = await run_settled(make_single, layers, active, request.platform, config, entry)
     return target
 
 
