@@ -106,7 +106,7 @@ class ImageStep:
     """The op of one `docker-image://` vertex."""
 
     def __init__(self, identifier: str, attrs: Mapping[str, str], platform: Platform, images: Images) -> None:
-        self._reference = references.parse(identifier.partition("://")[2])
+        self._reference = references.parse(identifier.partition("://")[2]).with_default_tag()
         self._mode = attrs.get("image.resolvemode", "default")
         self._platform = platform
         self._images = images
