@@ -131,7 +131,9 @@ def test_a_compressed_layer_that_was_damaged_is_made_again(yard: Yard, tmp_path:
     assert out.read_bytes() == first
 
 
-def test_a_snapshot_that_vanished_is_built_anew(yard: Yard, tmp_path: Path) -> None:
+def test_a_snapshot_that_vanished_is_built_anew(own_yard: Yard, tmp_path: Path) -> None:
+    yard = own_yard  # its store no longer agrees with its rows: other tests look at that
+    yard.run("bootstrap", "busybox")
     context = write_files(tmp_path, {"Dockerfile": "FROM busybox\nRUN echo there > /vanishing\n"})
     yard.run("build", "-t", "vanishing:1", context)
     (found,) = (yard.data / "snapshots").glob("*/fs/vanishing")

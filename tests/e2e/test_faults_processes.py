@@ -111,8 +111,10 @@ def test_a_build_goes_on_for_others_when_one_of_its_clients_goes(yard: Yard, tmp
             said += os.read(client.stderr.fileno(), 65536)
     clients[0].kill()
     clients[0].communicate()
-    (data,) = (path.parent for path in (yard.data / "cache-mounts").glob("*/data/began"))
-    (data / "go").touch()
+    # The step is announced before its container has begun.
+    began = list[Path]()
+    assert traces.eventually(lambda: began.extend((yard.data / "cache-mounts").glob("*/data/began")) or began != [])
+    (began[0].parent / "go").touch()
     _, said = clients[1].communicate(timeout=PATIENCE)
     assert clients[1].returncode == 0, said.decode()
 
