@@ -16,7 +16,7 @@ import msgspec
 from boatyard.api.native.offers import Offers
 from boatyard.api.native.router import application
 from boatyard.api.native.services import Services
-from boatyard.api.native.stream import Running
+from boatyard.api.stream import Running
 from boatyard.client.places import CARD_NAME, Card, beside
 from boatyard.daemon import sockets
 from boatyard.daemon.activity import Activity, Counted

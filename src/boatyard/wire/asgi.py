@@ -31,6 +31,12 @@ class Hijack(Protocol):
     def __call__(self, status: int, reason: str, headers: HeaderList) -> RawStream: ...
 
 
+async def until_disconnected(receive: Receive) -> None:
+    """Returns when the client has gone. What is left of the request's body is dropped."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 def hijack(
     scope: Scope, *, status: int = 101, reason: str = "Switching Protocols", headers: HeaderList = ()
 ) -> RawStream:

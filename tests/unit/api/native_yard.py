@@ -12,7 +12,7 @@ from pathlib import Path
 from boatyard.api.native.offers import Offers
 from boatyard.api.native.router import application
 from boatyard.api.native.services import Services
-from boatyard.api.native.stream import Running
+from boatyard.api.stream import Running
 from boatyard.client.aio import AsyncClient
 from boatyard.client.documents.system import Check, DaemonInfo
 from boatyard.errors import ConflictError

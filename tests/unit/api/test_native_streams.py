@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from boatyard.api.native.feed import Feed
+from boatyard.api.feed import Feed
+from boatyard.api.native.form import Lines
 from boatyard.client.calls import builds, images, system
 from boatyard.client.documents.builds import BuildDelete, BuildDetail, BuildRequest, BuildResult, BuildSummary
 from boatyard.client.sync import Client
@@ -285,7 +286,7 @@ async def test_shutdown_is_refused_while_busy_if_asked_so(tmp_path: Path) -> Non
 
 
 def lines(feed: Feed) -> list[bytes]:
-    return feed.take().splitlines()
+    return Lines().events(feed.take()).splitlines()
 
 
 async def test_only_the_newest_status_of_a_transfer_is_sent() -> None:

@@ -8,7 +8,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from boatyard.api.native.feed import Feed
+from boatyard.api.feed import Feed
 from boatyard.api.native.offers import Offers
 from boatyard.api.native.operations import Incoming, Operation, Parameter
 from boatyard.api.native.relays import unblocked

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from functools import partial
 
-from boatyard.api.native.feed import Feed
+from boatyard.api.feed import Feed
 from boatyard.api.native.offers import Offers
 from boatyard.api.native.operations import Incoming, Operation, Parameter
 from boatyard.api.native.relays import with_file

@@ -7,13 +7,13 @@ import os
 from collections.abc import Awaitable
 from functools import partial
 
-from boatyard.api.native.feed import Feed
+from boatyard.api.feed import Feed
+from boatyard.api.native.form import Lines
 from boatyard.api.native.offers import Offers
 from boatyard.api.native.operations import Incoming, Operation, Parameter, decode, read_body
-from boatyard.api.native.pipes import Pipe, open_pipe, pieces_of, pump_body
 from boatyard.api.native.relays import with_file
 from boatyard.api.native.services import ImageService
-from boatyard.api.native.stream import Running, answer, until_disconnected
+from boatyard.api.stream import Running, answer
 from boatyard.client.documents.images import (
     Bootstrapped,
     BootstrapRequest,
@@ -32,7 +32,8 @@ from boatyard.client.documents.images import (
 )
 from boatyard.errors import InvalidError
 from boatyard.progress import Event
-from boatyard.wire.asgi import Receive, Send
+from boatyard.wire.asgi import Receive, Send, until_disconnected
+from boatyard.wire.pipes import Pipe, open_pipe, pieces_of, pump_body
 
 _NAME = Parameter("name", "a name, an ID or an ID's prefix", required=True)
 _PLATFORM = Parameter("platform", "which image of a multi-platform name")
@@ -185,7 +186,7 @@ async def _bootstrap(service: ImageService, incoming: Incoming, feed: Feed) -> B
 async def _load_body(service: ImageService, incoming: Incoming, receive: Receive, send: Send, running: Running) -> None:
     with open_pipe() as pipe:
         await answer(
-            lambda feed: service.load_images(pipe.readable, feed.emit), running, send, pump_body(receive, pipe)
+            lambda feed: service.load_images(pipe.readable, feed.emit), Lines(), running, send, pump_body(receive, pipe)
         )
 
 

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from boatyard.api.native.feed import Feed
-from boatyard.api.native.stream import Running
+from boatyard.api.feed import Feed
+from boatyard.api.stream import Running
 from boatyard.errors import InvalidError
 from boatyard.wire.asgi import ClientGoneError, Receive, Send
 from boatyard.wire.peer import Peer

@@ -15,9 +15,9 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from boatyard.api.native.offers import Offers
-from boatyard.api.native.pipes import splice
 from boatyard.errors import InvalidError, UnavailableError
 from boatyard.wire.peer import Peer
+from boatyard.wire.pipes import splice
 
 T = TypeVar("T")
 

@@ -10,13 +10,13 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 from boatyard.api.native.offers import Handover, Offers
-from boatyard.api.native.pipes import until_readable
 from boatyard.api.native.relays import Relays, check_access
 from boatyard.build.requester import ClientDirectory, OutputTarget
 from boatyard.client.descriptors import MAX_SECRET
 from boatyard.client.documents.builds import BuildRequest, Local
 from boatyard.errors import InvalidError, NotFoundError
 from boatyard.wire.peer import Peer
+from boatyard.wire.pipes import until_readable
 
 _PIECE = 65536
 

@@ -12,13 +12,14 @@ from starlette.routing import Route, Router
 from boatyard import __version__
 from boatyard.api.native import builds, disk, images, openapi, runs, system
 from boatyard.api.native.errors import body_of
+from boatyard.api.native.form import Lines, send_error
 from boatyard.api.native.offers import Offers
 from boatyard.api.native.operations import Incoming, Operation, decode, read_body
 from boatyard.api.native.services import Services
-from boatyard.api.native.stream import Running, answer, send_document, send_error, until_disconnected
+from boatyard.api.stream import Running, answer, send_document
 from boatyard.client.documents.envelope import PREFIX, VERSION_HEADER
 from boatyard.errors import BoatyardError, DeniedError, NotFoundError, UnsupportedError
-from boatyard.wire.asgi import Application, ClientGoneError, Message, Receive, Scope, Send, peer
+from boatyard.wire.asgi import Application, ClientGoneError, Message, Receive, Scope, Send, peer, until_disconnected
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +109,8 @@ class _Endpoint:
         streamed = operation.streamed
         assert streamed is not None
         gone = until_disconnected(receive)
-        await answer(lambda feed: streamed(incoming, feed), self._running, send, gone, ref=lambda: incoming.ref)
+        form = Lines(lambda: incoming.ref)
+        await answer(lambda feed: streamed(incoming, feed), form, self._running, send, gone)
 
 
 class _Constant:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from boatyard.api.native.feed import Feed
+from boatyard.api.feed import Feed
 from boatyard.api.native.offers import Offers
 from boatyard.api.native.operations import Incoming, Operation
 from boatyard.api.native.services import RunService

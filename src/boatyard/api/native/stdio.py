@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from boatyard.api.native.feed import Feed
+from boatyard.api.feed import Feed
 from boatyard.api.native.offers import Handover, Offers
 from boatyard.client.documents.envelope import TerminalEvent
 from boatyard.errors import InvalidError

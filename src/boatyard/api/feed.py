@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-
-import msgspec
+from collections.abc import Sequence
 
 from boatyard.client.documents.envelope import StreamEvent
-from boatyard.progress import LogEvent, StatusEvent, WarningEvent, encode
-
-_encoder = msgspec.json.Encoder()
+from boatyard.progress import LogEvent, StatusEvent, WarningEvent
 
 MAX_LOG_BACKLOG = 32 << 20
 """Characters of step output that wait for a client that doesn't read; more is dropped, and said to be."""
@@ -53,8 +50,8 @@ class Feed:
             self._taken.clear()
             await self._taken.wait()
 
-    def take(self) -> bytes:
-        """What waits, one JSON document a line."""
+    def take(self) -> Sequence[StreamEvent]:
+        """What waits."""
         if self._dropped:
             self._events.append(
                 WarningEvent(
@@ -64,13 +61,9 @@ class Feed:
                 )
             )
             self._dropped = 0
-        try:
-            data = _encoder.encode_lines(self._events)
-        except UnicodeEncodeError:
-            data = b"".join(encode(event) + b"\n" for event in self._events)
-        self._events.clear()
+        events, self._events = self._events, []
         self._statuses.clear()
         self._log_size = 0
         self.news.clear()
         self._taken.set()
-        return data
+        return events

@@ -9,7 +9,7 @@ import select
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
-from boatyard.wire.asgi import Receive
+from boatyard.wire.asgi import Receive, until_disconnected
 
 _PIECE = 1 << 18
 _PIPE_SIZE = 1 << 20
@@ -62,8 +62,7 @@ async def pump_body(receive: Receive, pipe: Pipe) -> None:
             more = message["more_body"]
     finally:
         pipe.close_writable()
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    await until_disconnected(receive)
 
 
 async def pieces_of(pipe: Pipe) -> AsyncIterator[bytes]:
