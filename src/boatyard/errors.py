@@ -6,6 +6,7 @@
     ├── NotFoundError             what was named doesn't exist
     ├── ConflictError             it exists already, is in use, or somebody else holds it
     ├── DeniedError               not allowed by policy, entitlement, credentials or the kernel
+    │   └── SourceDeniedError     a source policy doesn't let a build use a source
     ├── UnsupportedError          not supported (yet), here or at all
     ├── IntegrityError            bytes don't match their digest, or a stored document is damaged
     ├── StorageError              the disk is full, read-only or failing
@@ -57,6 +58,14 @@ class ConflictError(BoatyardError):
 
 class DeniedError(BoatyardError):
     """Not allowed by policy, entitlement, credentials or the kernel."""
+
+
+class SourceDeniedError(DeniedError):
+    """A source policy doesn't let a build use a source. `messages`: what a client that judged for itself said."""
+
+    def __init__(self, message: str, *, hint: str | None = None, messages: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.messages = messages
 
 
 class UnsupportedError(BoatyardError):

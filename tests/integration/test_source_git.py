@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 from pathlib import Path
 
 import pytest
 
+from boatyard.build.llb.graph import SourceOp
 from boatyard.build.result import LayersResult
 from boatyard.build.source.git import GitStep, GitUrl, parse
+from boatyard.build.source.meta import GitMeta, MetaQuestion
 from boatyard.errors import IntegrityError, InvalidError, NotFoundError, UnavailableError, UnsupportedError
 from e2e.served import commit_all, git, serve
 from e2e.yard import write_files
@@ -100,6 +103,23 @@ async def test_the_key_is_the_commits_whatever_it_is_called(workshop: Workshop, 
     commit_all(repository)
     assert await key("main") != before
     assert await key("v1") == await key("light")
+
+
+async def test_a_repository_is_described_without_a_checkout(workshop: Workshop, repository: Path) -> None:
+    async def described(ref: str, *, objects: bool = False) -> GitMeta:
+        op = step(workshop, f"file://{repository}#{ref}")
+        await op.cache_map(Told())
+        found = (await op.describe(MetaQuestion(SourceOp("git://x"), objects=objects))).git
+        assert found is not None
+        return found
+
+    first, tag = git(repository, "rev-parse", "v1^{commit}"), git(repository, "rev-parse", "v1")
+    assert await described("v1") == GitMeta(tag, "refs/tags/v1", commit_checksum=first)
+    assert await described("light") == GitMeta(first, "refs/tags/light")
+    assert not list((workshop.root / "sources").glob("git/*"))
+    full = await described("v1", objects=True)
+    for kind, data, name in (("commit", full.commit_object, first), ("tag", full.tag_object, tag)):
+        assert hashlib.sha1(b"%s %d\0" % (kind.encode(), len(data)) + data).hexdigest() == name
 
 
 async def test_a_kept_git_directory_knows_its_ref_and_nothing_of_this_host(

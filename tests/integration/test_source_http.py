@@ -13,16 +13,20 @@ from pathlib import Path
 
 import pytest
 
+from boatyard.build.llb.graph import SourceOp
 from boatyard.build.result import LayersResult
 from boatyard.build.source import http
 from boatyard.build.source.http import HttpStep
+from boatyard.build.source.meta import HttpMeta, MetaQuestion
 from boatyard.errors import (
     BoatyardError,
     IntegrityError,
+    InvalidError,
     NotFoundError,
     UnavailableError,
     UnsupportedError,
 )
+from boatyard.image.digest import of_bytes
 from fixtures.filework import DirectoryRequester, Told, Workshop
 
 pytestmark = pytest.mark.root
@@ -139,6 +143,24 @@ class Downloader:
 @pytest.fixture
 def downloader(workshop: Workshop) -> Downloader:
     return Downloader(workshop)
+
+
+async def test_a_download_is_described_with_the_checksum_that_is_asked_for(
+    server: Server, downloader: Downloader
+) -> None:
+    server.answers = [ok(Last_Modified="Sun, 09 Sep 2001 01:46:40 GMT")]
+    step = downloader.step(server.url)
+    await step.cache_map(Told())
+    asked = hashlib.sha512(b"content and more").hexdigest()
+    question = MetaQuestion(SourceOp(server.url), checksum="sha512", suffix=b" and more")
+    checksum = of_bytes(b"content")
+    found = await step.describe(question)
+    assert found.http == HttpMeta(checksum, "file.bin", 1_000_000_000, f"sha512:{asked}", b" and more")
+    assert (await step.describe(MetaQuestion(SourceOp(server.url)))).http == HttpMeta(
+        checksum, "file.bin", 1_000_000_000
+    )
+    with pytest.raises(InvalidError, match="'md5'"):
+        await step.describe(MetaQuestion(SourceOp(server.url), checksum="md5"))
 
 
 async def test_a_file_has_the_urls_name_and_the_mode_and_owner_asked_for(

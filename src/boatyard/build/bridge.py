@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 from boatyard.build.frontend.base import FileReader, ResolvedImage
-from boatyard.build.llb.graph import Edge, Graph, Vertex
+from boatyard.build.llb import codec
+from boatyard.build.llb.graph import Edge, Graph, SourceOp, Vertex
 from boatyard.build.ops.worker import Worker
+from boatyard.build.policy.gate import SourceGate
+from boatyard.build.policy.rule import Policy
 from boatyard.build.requester import Requester
 from boatyard.build.result import Result
 from boatyard.build.solver.scheduler import Job
+from boatyard.build.solver.step import SharedStep
+from boatyard.build.solver.types import OpResolver
 from boatyard.build.source import oci_layout
-from boatyard.build.source.image import FoundImage
-from boatyard.errors import InvalidError
+from boatyard.build.source.image import FoundImage, check_digest
+from boatyard.build.source.meta import Described, MetaQuestion, SourceMeta
+from boatyard.errors import InvalidError, UnsupportedError
 from boatyard.image import reference as references
 from boatyard.image.platform import Platform
 from boatyard.progress import Emit, VertexEvent, WarningEvent
@@ -29,10 +37,18 @@ class Dated(Protocol):
 
 
 class JobBridge:
-    """One per build. `learn` is called before a graph is solved, so that the build knows where its steps come from."""
+    """One per build. `learn` is called before a graph is solved, so that the build knows where its steps come from.
+    All sources pass the gate; `policies` are those that a frontend brings along for one call."""
 
     def __init__(
-        self, job: Job, worker: Worker, requester: Requester, emit: Emit, learn: Callable[[Graph], None]
+        self,
+        job: Job,
+        worker: Worker,
+        requester: Requester,
+        emit: Emit,
+        learn: Callable[[Graph], None],
+        gate: SourceGate,
+        resolve: OpResolver,
     ) -> None:
         self.platform = worker.platform
         self._job = job
@@ -40,6 +56,8 @@ class JobBridge:
         self._requester = requester
         self._emit = emit
         self._learn = learn
+        self._gate = gate
+        self._resolve_op = resolve
         self._resolved: dict[tuple[str, str, str], ResolvedImage] = {}
 
     async def resolve_image(self, reference: str, platform: Platform, *, mode: str = "default") -> ResolvedImage:
@@ -49,35 +67,73 @@ class JobBridge:
         return self._resolved[key]
 
     async def _resolve(self, reference: str, platform: Platform, mode: str) -> ResolvedImage:
-        name = f"[internal] load metadata for {reference}"
+        async with self._shown(f"[internal] load metadata for {reference}"):
+            found = await self._find(reference, platform, mode)
+        return ResolvedImage(str(found.reference.with_digest(found.digest)), found.digest, found.config)
+
+    @asynccontextmanager
+    async def _shown(self, name: str) -> AsyncIterator[None]:
+        """A step that is no vertex of the graph."""
         digest = f"sha256:{hashlib.sha256(name.encode()).hexdigest()}"
         started = time.time()
         self._emit(VertexEvent(digest=digest, name=name, started=started))
         try:
-            found = await self._find(reference, platform, mode)
+            yield
         except BaseException as error:
             self._emit(VertexEvent(digest=digest, name=name, started=started, completed=time.time(), error=str(error)))
             raise
         self._emit(VertexEvent(digest=digest, name=name, started=started, completed=time.time()))
-        return ResolvedImage(str(found.reference.with_digest(found.digest)), found.digest, found.config)
 
     async def _find(self, reference: str, platform: Platform, mode: str) -> FoundImage:
         images = self._worker.images
-        if reference.startswith("oci-layout://"):
-            return await oci_layout.take(reference, "", platform, self._requester, images, self._worker.layers)
-        return await images.find(references.parse(reference).with_default_tag(), platform, mode)
+        asked = SourceOp(reference if reference.startswith("oci-layout://") else f"docker-image://{reference}")
+        source = await self._gate.pass_source(asked, platform)
+        scheme, _, name = source.identifier.partition("://")
+        if scheme != asked.identifier.partition("://")[0]:
+            raise UnsupportedError(
+                f"a source policy turns the image {reference} into {source.identifier}, which is not supported yet",
+                hint="turn images into images (docker-image://NAME)",
+            )
+        if scheme == "oci-layout":
+            store = source.attrs.get("oci.store", "")
+            found = await oci_layout.take(
+                source.identifier, store, platform, self._requester, images, self._worker.layers
+            )
+        else:
+            mode = source.attrs.get("image.resolvemode", mode)
+            found = await images.find(references.parse(name).with_default_tag(), platform, mode)
+        check_digest(source, found)
+        return found
+
+    async def source_meta(self, question: MetaQuestion, policies: Sequence[Policy] = ()) -> SourceMeta:
+        """What is known of a source, or of the one that policies put in its place."""
+        name = question.log_name or f"[internal] resolve {question.source.identifier}"
+        source = await self._gate.pass_source(question.source, question.platform, policies)
+        async with self._shown(name):
+            return await describe(self._resolve_op, replace(question, source=source))
 
     async def source_time(self, vertex: Vertex) -> int | None:
         """Seconds since the epoch: of a git source's commit, of a download's last change; None when it isn't known."""
-        await self._job.settle(Edge(vertex))
-        op = self._job.op(vertex)
+        edge = await self._gate.pass_edge(Edge(vertex))
+        await self._job.settle(edge)
+        op = self._job.op(edge.vertex)
         return await op.source_time() if isinstance(op, Dated) else None
 
-    async def solve(self, graph: Graph) -> FileReader:
+    async def solve(self, graph: Graph, policies: Sequence[Policy] = ()) -> FileReader:
         if graph.root is None:
             raise InvalidError("there is nothing to solve: the graph is empty")
+        passed = await self.passed(graph, policies)
+        assert passed.root is not None
+        return ResultFiles(await self._job.solve(passed.root))
+
+    async def passed(self, graph: Graph, policies: Sequence[Policy] = ()) -> Graph:
+        """The graph as policies let it be built. It is known to the build from here on."""
         self._learn(graph)
-        return ResultFiles(await self._job.solve(graph.root))
+        if graph.root is None or (edge := await self._gate.pass_edge(graph.root, policies)) == graph.root:
+            return graph
+        passed = Graph(edge, graph.files)
+        self._learn(passed)
+        return passed
 
     def warn(self, warning: WarningEvent) -> None:
         self._emit(warning)
@@ -94,3 +150,15 @@ class ResultFiles:
 
     async def read_dir(self, path: str) -> Sequence[str]:
         return await self._result.read_dir(path)
+
+
+async def describe(resolve: OpResolver, question: MetaQuestion) -> SourceMeta:
+    """Ask a source's own op, without executing it."""
+    attrs = question.source.attrs
+    if question.mode and question.source.identifier.startswith("docker-image://"):
+        attrs = {**attrs, "image.resolvemode": question.mode}
+    op = resolve(codec.vertex(replace(question.source, attrs=attrs), platform=question.platform))
+    if not isinstance(op, Described):
+        return SourceMeta(question.source)
+    await op.cache_map(SharedStep(time.time))
+    return replace(await op.describe(question), source=question.source)

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from boatyard.build.history import BuildRecord
 from boatyard.build.llb import codec
@@ -18,10 +19,10 @@ from boatyard.build.llb.graph import Edge, ExecOp, FileOp, Graph, MergeOp, Proxy
 from boatyard.build.ops.exec import DEFAULT_PATH, ExecStep
 from boatyard.build.ops.resolve import resolver
 from boatyard.build.ops.worker import BuildContext
+from boatyard.build.policy.gate import Policies, SourceGate
 from boatyard.build.requester import Requester
 from boatyard.build.result import Result
 from boatyard.build.service import BuildService
-from boatyard.build.solver.scheduler import Job
 from boatyard.errors import ConflictError, IntegrityError, NotFoundError
 from boatyard.image.interruption import run_settled
 from boatyard.image.layer.store import LayerStore
@@ -116,20 +117,22 @@ async def open_shell(
             f"step {step.number} ({step.event.name}) has no files to look at", hint="choose a RUN or COPY step"
         )
 
-    async def solve(edge: Edge) -> object:
-        return await job.solve(edge)
+    async def solve(edge: Edge) -> Any:
+        return await job.solve(await gate.pass_edge(edge))
+
+    gate = SourceGate(Policies(daemon=service.source_policies), emit, clock=service.solver.clock)
 
     context = BuildContext(requester=requester, solve=solve, trust_host_ca=record.trust_host_ca, proxy=proxy)
     resolve = resolver(service.worker, context)
     job = service.solver.job(resolve, emit)
     try:
         if isinstance(vertex.op, ExecOp) and not after:
-            inputs = [await _result(service, record, job, edge) for edge in vertex.inputs]
+            inputs = [await _result(service, record, solve, edge) for edge in vertex.inputs]
             op = _without_secrets(vertex.op, emit)
             await ExecStep(vertex, op, service.worker, context).shell(inputs, run)
             return
         edge = Edge(vertex) if after else _found(vertex)
-        result = await _result(service, record, job, edge)
+        result = await _result(service, record, solve, edge)
         await _in_tree(service.worker.layers, result, _surroundings(edge.vertex), run)
     finally:
         await job.close()
@@ -169,7 +172,9 @@ def _surroundings(vertex: Vertex) -> ContainerSpec:
     return ContainerSpec(root=Path("/"), args=SHELL, env=(*meta.env, *path), cwd=meta.cwd or "/", user=meta.user)
 
 
-async def _result(service: BuildService, record: BuildRecord, job: Job, edge: Edge) -> Result:
+async def _result(
+    service: BuildService, record: BuildRecord, solve: Callable[[Edge], Awaitable[Any]], edge: Edge
+) -> Result:
     ids = record.results.get(edge.vertex.digest, [])
     if edge.index < len(ids):
         try:
@@ -177,7 +182,7 @@ async def _result(service: BuildService, record: BuildRecord, job: Job, edge: Ed
             return result
         except (NotFoundError, IntegrityError):
             pass  # pruned since: it is built again
-    return await job.solve(edge)  # type: ignore[no-any-return]
+    return await solve(edge)  # type: ignore[no-any-return]
 
 
 async def _in_tree(layers: LayerStore, result: Result, spec: ContainerSpec, run: RunShell) -> None:

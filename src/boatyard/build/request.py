@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from boatyard.build.llb.graph import Graph, ProxyEnv
+from boatyard.build.policy.rule import Policy
 from boatyard.build.tree.report import ContextReport
 
 
@@ -31,6 +32,7 @@ class BuildRequest:
     graph: Graph | None = None
     exports: Sequence[Export] = ()
     entitlements: frozenset[str] = frozenset()
+    source_policies: Sequence[Policy] = ()
     scope: str = ""
     explain: bool = False
     keep_failed: bool = False

@@ -11,10 +11,11 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from boatyard.build.ahead import DescribeAhead
-from boatyard.build.bridge import JobBridge
+from boatyard.build.bridge import JobBridge, describe
 from boatyard.build.exporter.base import BuiltImage, Exporter, ExportRequest
 from boatyard.build.frontend.base import Frontend, FrontendRequest, FrontendResult, PlatformResult
 from boatyard.build.history import History, Recording
@@ -23,6 +24,10 @@ from boatyard.build.llb import codec
 from boatyard.build.llb.graph import Edge, Graph, SourceLocation, SourceOp, Vertex
 from boatyard.build.ops.resolve import resolver
 from boatyard.build.ops.worker import BuildContext, Worker
+from boatyard.build.policy.engine import PolicyEngine
+from boatyard.build.policy.gate import Policies, SourceGate
+from boatyard.build.policy.rule import Policy
+from boatyard.build.policy.verdict import Verifier
 from boatyard.build.request import BuildReply, BuildRequest, Export
 from boatyard.build.requester import Requester
 from boatyard.build.solver.scheduler import Job, Solver
@@ -68,7 +73,8 @@ class Known:
 
 
 class BuildService:
-    """One per daemon. `frontends` and `exporters` are by name; `entitlements` are those the daemon may grant."""
+    """One per daemon. `frontends` and `exporters` are by name; `entitlements` are those the daemon may grant,
+    `source_policies` hold for every build."""
 
     def __init__(
         self,
@@ -79,7 +85,10 @@ class BuildService:
         history: History,
         *,
         entitlements: frozenset[str] = frozenset(),
+        source_policies: Sequence[Policy] = (),
     ) -> None:
+        PolicyEngine(source_policies)  # a malformed one is told before the first build
+        self.source_policies = source_policies
         self.worker = worker
         self.solver = solver
         self.history = history
@@ -89,10 +98,16 @@ class BuildService:
         self._running: dict[str, asyncio.Task[object]] = {}
 
     async def build(
-        self, request: BuildRequest, requester: Requester, emit: Emit, *, failed: FailedStep | None = None
+        self,
+        request: BuildRequest,
+        requester: Requester,
+        emit: Emit,
+        *,
+        failed: FailedStep | None = None,
+        verifier: Verifier | None = None,
     ) -> BuildReply:
         """Run a request to its end. Raises what it failed with; cancelling the task cancels the build and leaves
-        nothing."""
+        nothing. `verifier` is a client that judges the sources for itself."""
         self._check(request)
         recording = self._record(request)
 
@@ -105,8 +120,9 @@ class BuildService:
         known = Known()
         self._running[request.ref] = _current_task()
         try:
-            async with self._job(request, requester, tell, known, failed) as (job, context, ahead):
-                result = await self._frontend(request, requester, job, tell, known)
+            policies = Policies(request.source_policies, self.source_policies, verifier)
+            async with self._job(request, requester, tell, known, failed, policies) as (job, context, ahead, bridge):
+                result = await self._frontend(request, bridge, known)
                 if any(export.type in IMAGES for export in request.exports):
                     ahead.want(digest for image in result.images for digest in lineage(image.edge))
                 images = await self._solve(result, job)
@@ -168,13 +184,19 @@ class BuildService:
 
     @asynccontextmanager
     async def _job(
-        self, request: BuildRequest, requester: Requester, tell: Emit, known: Known, failed: FailedStep | None
-    ) -> AsyncIterator[tuple[Job, BuildContext, DescribeAhead]]:
-        """The solver's view of this build, what its ops are given, and what is done ahead. Nothing of it runs any more
-        at the end."""
+        self,
+        request: BuildRequest,
+        requester: Requester,
+        tell: Emit,
+        known: Known,
+        failed: FailedStep | None,
+        policies: Policies,
+    ) -> AsyncIterator[tuple[Job, BuildContext, DescribeAhead, JobBridge]]:
+        """The solver's view of this build, what its ops are given, what is done ahead, and what its frontend is given.
+        Nothing of it runs any more at the end."""
 
         async def solve(edge: Edge) -> object:
-            return await job.solve(edge)
+            return await job.solve(await gate.pass_edge(edge))
 
         context = BuildContext(
             requester=requester,
@@ -185,23 +207,23 @@ class BuildService:
             failed=failed if request.keep_failed else None,
         )
         ahead = DescribeAhead(self.worker.layers)
+        resolve = resolver(self.worker, context)
+        gate = SourceGate(policies, tell, clock=self.solver.clock, describe=partial(describe, resolve))
         job = self.solver.job(
-            resolver(self.worker, context),
+            resolve,
             tell,
             slot_of=lambda vertex: slot(request.scope, vertex.name),
             explain_files=request.explain,
             made=ahead.made,
         )
         try:
-            yield job, context, ahead
+            yield job, context, ahead, JobBridge(job, self.worker, requester, tell, known.learn, gate, resolve)
         finally:
             await job.close()
             await ahead.close()
             known.results.update(job.recorded())
 
-    async def _frontend(
-        self, request: BuildRequest, requester: Requester, job: Job, tell: Emit, known: Known
-    ) -> FrontendResult:
+    async def _frontend(self, request: BuildRequest, bridge: JobBridge, known: Known) -> FrontendResult:
         if request.graph is not None:
             platform = self.worker.platform
             config = ImageConfig(architecture=platform.architecture, os=platform.os, variant=platform.variant)
@@ -212,13 +234,13 @@ class BuildService:
             frontend = self._frontends.get(name)
             if frontend is None:
                 raise InvalidError(f"unknown frontend {name!r}", hint=f"known: {', '.join(sorted(self._frontends))}")
-            bridge = JobBridge(job, self.worker, requester, tell, known.learn)
             result = await frontend(bridge, FrontendRequest(request.options))
+        images = []
         for image in result.images:
-            graph = Graph(image.edge, result.files)
-            known.learn(graph)
+            graph = await bridge.passed(Graph(image.edge, result.files))
             known.graphs.append(graph)
-        return result
+            images.append(replace(image, edge=graph.root))
+        return replace(result, images=tuple(images))
 
     async def _solve(self, result: FrontendResult, job: Job) -> list[BuiltImage]:
         """All platforms at once."""

@@ -43,6 +43,7 @@ Templates are the part of Go's that Docker's users write:
 _ENVIRONMENT = (
     ("BOAT_HOST", "the daemon's address, as `--host`"),
     ("BUILDKIT_PROGRESS", "the default of `boat build --progress`"),
+    ("EXPERIMENTAL_BUILDKIT_SOURCE_POLICY", "a file for `boat build` without `--source-policy-file`"),
     ("NO_COLOR", "no colours (any value); FORCE_COLOR and CLICOLOR_FORCE the opposite"),
     ("TERM", "`dumb` (or nothing): plain progress without colours"),
     ("SOURCE_DATE_EPOCH", "the time of all that is made by `boat build` and `boat bootstrap`"),

@@ -111,6 +111,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trust_host_ca: bool = False
     entitlements: tuple[str, ...] = ()
     """What clients may ask for: network.host, security.insecure."""
+    source_policies: tuple[str, ...] = ()
+    """Files; what they deny, no build may use."""
     log: LogConfig = LogConfig()
     network: NetworkConfig = NetworkConfig()
     gc: GcConfig = GcConfig()
@@ -173,6 +175,7 @@ def load(
         file=origin,
         root=os.path.abspath(config.root),
         run=os.path.abspath(config.run),
+        source_policies=tuple(map(os.path.abspath, config.source_policies)),
         listen=config.listen or (f"unix://{os.path.abspath(config.run)}/boatd.sock",),
     )
 

@@ -36,6 +36,7 @@ from boatyard.build.source.image import Images, NoFetcher
 from boatyard.build.source.occupancy import Occupancy, drop_leftovers
 from boatyard.build.usage import UsageList
 from boatyard.client.documents.system import Check, Component
+from boatyard.daemon import policies as source_policies
 from boatyard.daemon.activity import Activity
 from boatyard.daemon.config import Config, GcConfig
 from boatyard.daemon.services.builds import Builds
@@ -132,6 +133,7 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
             _exporters(stores),
             History(root / "history", max_age=config.history.max_age, max_entries=config.history.max_entries),
             entitlements=frozenset(config.entitlements),
+            source_policies=source_policies.from_files(config.source_policies),
         )
 
         def roots() -> Iterator[LayerId]:

@@ -20,13 +20,15 @@ import signal
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from boatyard.build.llb.graph import SourceOp
 from boatyard.build.requester import Requester
 from boatyard.build.result import LayersResult, Result
 from boatyard.build.solver.types import CacheMap, StepContext
 from boatyard.build.source import address
+from boatyard.build.source.meta import GitMeta, MetaQuestion, SourceMeta
 from boatyard.build.source.occupancy import TRASH, Occupancy
 from boatyard.errors import IntegrityError, InvalidError, NotFoundError, UnavailableError, UnsupportedError
 from boatyard.image.interruption import run_settled, settled
@@ -62,6 +64,19 @@ def parse(text: str) -> GitUrl:
     return GitUrl(remote, ref, subdir.strip("/"))
 
 
+def url_of(identifier: str, attrs: Mapping[str, str]) -> GitUrl:
+    """What a git vertex names. InvalidError."""
+    fragment = identifier.partition("://")[2].partition("#")[2]
+    full = attrs.get("git.fullurl") or identifier.partition("#")[0]
+    return parse(f"{full}#{fragment}" if fragment else full)
+
+
+def scp(remote: str) -> tuple[str, str] | None:
+    """Host and path of `user@host:path`; None for a URL."""
+    match = _SCP.fullmatch(remote)
+    return (match["host"], match["path"]) if match else None
+
+
 class GitStep:
     """The op of one git vertex in one build."""
 
@@ -77,9 +92,8 @@ class GitStep:
         for name in _UNSUPPORTED:
             if attrs.get(name):
                 raise UnsupportedError(f"the git source's attribute {name} is not supported yet")
-        fragment = identifier.partition("://")[2].partition("#")[2]
-        full = attrs.get("git.fullurl") or identifier.partition("#")[0]
-        self._url = parse(f"{full}#{fragment}" if fragment else full)
+        self._source = SourceOp(identifier, attrs)
+        self._url = url_of(identifier, attrs)
         # Others on this host can read command lines: credentials go by the environment.
         self._remote, self._authorization = address.without_credentials(self._url.remote)
         self._shown = address.shown(self._url.remote)
@@ -89,6 +103,8 @@ class GitStep:
         self._mirror = directory / "git" / hashlib.sha256(self._url.remote.encode()).hexdigest()[:32]
         self._commit = ""
         self._found_as = ""
+        self._tag = ""
+        """The object of an annotated tag."""
         self._occupancy = occupancy
 
     @property
@@ -116,6 +132,24 @@ class GitStep:
         await self._fetch_commit()
         return int(await self._git("show", "-s", "--format=%ct", self._commit, at=self._mirror))
 
+    async def describe(self, question: MetaQuestion) -> SourceMeta:
+        """The objects are the bytes that git hashes, without their header."""
+        found = GitMeta(checksum=self._tag or self._commit, ref=self._found_as or self._url.ref)
+        if self._tag:
+            found = replace(found, commit_checksum=self._commit)
+        if question.objects:
+            await self._fetch_commit()
+            found = replace(found, commit_object=await self._object("commit", self._commit))
+            if self._tag:
+                async with self._occupancy.turn(self._mirror):
+                    await self._fetch(self._found_as, depth=1)
+                found = replace(found, tag_object=await self._object("tag", self._tag))
+        return SourceMeta(self._source, git=found)
+
+    async def _object(self, kind: str, name: str) -> bytes:
+        text = await self._git("cat-file", kind, name, at=self._mirror)
+        return text.encode("utf-8", "surrogateescape")
+
     def _check(self, commit: str) -> None:
         wanted = self._attrs.get("git.checksum", "")
         if wanted and not commit.startswith(wanted):
@@ -141,6 +175,7 @@ class GitStep:
             for spelling in (f"{name}^{{}}", name):
                 if spelling in found:
                     self._found_as = name
+                    self._tag = found[name] if found.get(name, found[spelling]) != found[spelling] else ""
                     return found[spelling]
         if re.fullmatch(r"[0-9a-f]{7,40}", ref):
             return await self._abbreviated(ref)

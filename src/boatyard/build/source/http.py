@@ -23,6 +23,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -30,10 +31,12 @@ from typing import IO, Any, Protocol
 import msgspec
 
 from boatyard import __version__
+from boatyard.build.llb.graph import SourceOp
 from boatyard.build.requester import Requester
 from boatyard.build.result import LayersResult, Result
 from boatyard.build.solver.types import CacheMap, StepContext
 from boatyard.build.source import address
+from boatyard.build.source.meta import HttpMeta, MetaQuestion, SourceMeta
 from boatyard.build.source.occupancy import Occupancy
 from boatyard.errors import (
     CancelledBuildError,
@@ -44,6 +47,7 @@ from boatyard.errors import (
     UnsupportedError,
 )
 from boatyard.image import digest as digests
+from boatyard.image.digest import Digest
 from boatyard.image.interruption import run_settled
 from boatyard.image.layer.store import LayerStore
 
@@ -135,6 +139,7 @@ class HttpStep:
     ) -> None:
         if attrs.get("http.sig.pubkey"):
             raise UnsupportedError("verifying a download's signature is not supported yet", hint="use --checksum")
+        self._source = SourceOp(identifier, attrs)
         self._url = identifier
         self._shown = address.shown(identifier)
         self._attrs = attrs
@@ -165,6 +170,24 @@ class HttpStep:
         """The server's Last-Modified, in seconds since the epoch."""
         known = self._download and self._download.last_modified
         return int(_seconds(known)) if known else None
+
+    async def describe(self, question: MetaQuestion) -> SourceMeta:
+        download = self._download
+        assert download is not None
+        meta = HttpMeta(Digest(download.digest), self._filename(download), await self.source_time())
+        if question.checksum:
+            async with self._occupancy.turn(self._directory):
+                asked = await asyncio.to_thread(self._checksum_of, question.checksum, question.suffix)
+            meta = replace(meta, asked=asked, suffix=question.suffix)
+        return SourceMeta(self._source, http=meta)
+
+    def _checksum_of(self, algorithm: str, suffix: bytes) -> str:
+        if algorithm not in ("sha256", "sha384", "sha512"):
+            raise InvalidError(f"can't make a checksum by {algorithm!r}", hint="sha256, sha384 or sha512")
+        with open(self._directory / "data", "rb") as file:
+            hasher = hashlib.file_digest(file, algorithm)
+        hasher.update(suffix)
+        return f"{algorithm}:{hasher.hexdigest()}"
 
     async def execute(self, step: StepContext, inputs: Sequence[Result]) -> Sequence[Result]:
         download = self._download

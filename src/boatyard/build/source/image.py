@@ -11,9 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from boatyard.build.llb.graph import SourceOp
 from boatyard.build.result import LayersResult, Result
 from boatyard.build.solver.types import CacheMap, StepContext
-from boatyard.errors import NotFoundError
+from boatyard.build.source.meta import ImageMeta, MetaQuestion, SourceMeta
+from boatyard.errors import IntegrityError, NotFoundError, UnsupportedError
+from boatyard.image import digest as digests
 from boatyard.image import documents
 from boatyard.image import reference as references
 from boatyard.image.digest import Digest
@@ -102,10 +105,27 @@ class Images:
         return result if self._layers.exists(result.layers) else await asyncio.to_thread(held)
 
 
+def check_digest(source: SourceOp, found: FoundImage) -> None:
+    """IntegrityError when the image is not the one that the attribute `image.checksum` asks for."""
+    wanted = source.attrs.get("image.checksum", "")
+    if wanted and digests.parse(wanted) != found.digest:
+        raise IntegrityError(
+            f"image {found.reference.familiar()} has the digest {found.digest}, but the checksum asks for {wanted}",
+            hint="name the image by that digest: NAME@DIGEST",
+        )
+
+
+def image_meta(source: SourceOp, found: FoundImage, question: MetaQuestion) -> SourceMeta:
+    if question.attestation_chain or question.attestations:
+        raise UnsupportedError("looking up an image's attestations is not supported yet")
+    return SourceMeta(source, image=ImageMeta(found.digest, b"" if question.no_config else found.config))
+
+
 class ImageStep:
     """The op of one `docker-image://` vertex."""
 
     def __init__(self, identifier: str, attrs: Mapping[str, str], platform: Platform, images: Images) -> None:
+        self._source = SourceOp(identifier, attrs)
         self._reference = references.parse(identifier.partition("://")[2]).with_default_tag()
         self._mode = attrs.get("image.resolvemode", "default")
         self._platform = platform
@@ -114,12 +134,17 @@ class ImageStep:
 
     async def cache_map(self, step: StepContext) -> CacheMap:
         self._found = found = await self._images.find(self._reference, self._platform, self._mode)
+        check_digest(self._source, found)
         # By its layers: two images that differ only in their configs have the same files.
         digest = documents.chain_id(found.diff_ids) if found.diff_ids else "scratch"
         return CacheMap(
             digest=f"image {digest}",
             components={"the image": self._reference.familiar(), "the image's digest": str(found.digest)},
         )
+
+    async def describe(self, question: MetaQuestion) -> SourceMeta:
+        assert self._found is not None
+        return image_meta(self._source, self._found, question)
 
     async def execute(self, step: StepContext, inputs: Sequence[Result]) -> Sequence[Result]:
         assert self._found is not None

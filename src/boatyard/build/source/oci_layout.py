@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
+from boatyard.build.llb.graph import SourceOp
 from boatyard.build.requester import Requester
 from boatyard.build.result import Result
 from boatyard.build.solver.types import CacheMap, StepContext
-from boatyard.build.source.image import FoundImage, Images
+from boatyard.build.source.image import FoundImage, Images, image_meta
+from boatyard.build.source.meta import MetaQuestion, SourceMeta
 from boatyard.image import digest as digests
 from boatyard.image import documents
 from boatyard.image import reference as references
@@ -46,6 +48,7 @@ class OciLayoutStep:
         images: Images,
         layers: LayerStore,
     ) -> None:
+        self._source = SourceOp(identifier, attrs)
         self._identifier = identifier
         self._store = attrs.get("oci.store", "")
         self._platform = platform
@@ -60,6 +63,10 @@ class OciLayoutStep:
         )
         digest = documents.chain_id(found.diff_ids) if found.diff_ids else "scratch"
         return CacheMap(digest=f"image {digest}", components={"the image's digest": found.digest})
+
+    async def describe(self, question: MetaQuestion) -> SourceMeta:
+        assert self._found is not None
+        return image_meta(self._source, self._found, question)
 
     async def execute(self, step: StepContext, inputs: Sequence[Result]) -> Sequence[Result]:
         assert self._found is not None

@@ -87,6 +87,11 @@ PARAMETERS: tuple[click.Parameter, ...] = (
     _many("--ulimit", metavar="NAME=SOFT[:HARD]", help="A limit of RUN's processes."),
     _option("--cgroup-parent", default="", metavar="CGROUP", help="Where RUN's cgroups are made."),
     _many("--allow", metavar="ENTITLEMENT", help="Allow network.host or security.insecure."),
+    _many(
+        "--source-policy-file",
+        metavar="FILE",
+        help="Rules for images and other sources (also: EXPERIMENTAL_BUILDKIT_SOURCE_POLICY).",
+    ),
     _flag("--check", help="Check the Dockerfile, build nothing."),
     _option("--call", default="", metavar="build|check|outline|targets", help="Ask the frontend something instead."),
     _flag("--explain", help="Tell for each step that ran why it was not cached."),

@@ -48,3 +48,4 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True):
     trust_host_ca: bool | None = None
     check_reproducible: bool = False
     source_date_epoch: str = ""
+    source_policy_file: tuple[str, ...] = ()

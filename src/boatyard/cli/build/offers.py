@@ -46,6 +46,7 @@ class Offers:
             cache_from=tuple(self._cache_from(cache) for cache in plan.cache_from),
             cache_to=tuple(self._cache_to(cache) for cache in plan.cache_to),
             entitlements=plan.entitlements,
+            source_policies=plan.source_policies,
             proxy=None if plan.proxy is None else dict(plan.proxy),
             trust_host_ca=flags.trust_host_ca,
             explain=flags.explain,

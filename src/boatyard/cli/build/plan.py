@@ -13,6 +13,7 @@ from boatyard.cli import attributes, suggest, units
 from boatyard.cli.attributes import Agent, Cache, Output, Secret
 from boatyard.cli.build.flags import Flags
 from boatyard.cli.build.place import Place, is_remote, locate
+from boatyard.client.documents.policies import SourcePolicy
 from boatyard.errors import InvalidError, UnsupportedError
 
 CALLS: Mapping[str, str] = {
@@ -39,6 +40,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     cache_from: tuple[Cache, ...] = ()
     cache_to: tuple[Cache, ...] = ()
     entitlements: tuple[str, ...] = ()
+    source_policies: tuple[SourcePolicy, ...] = ()
     proxy: Mapping[str, str] | None = None
     call: str = ""
     call_format: str = ""
@@ -69,6 +71,7 @@ def plan(flags: Flags, environment: Mapping[str, str]) -> Plan:
         cache_from=tuple(_cache(text, "--cache-from") for text in flags.cache_from),
         cache_to=tuple(_cache(text, "--cache-to") for text in flags.cache_to),
         entitlements=_entitlements(flags),
+        source_policies=_source_policies(flags, environment),
         proxy=proxies(environment),
         call=call,
         call_format=call_format,
@@ -248,6 +251,17 @@ def _entitlements(flags: Flags) -> tuple[str, ...]:
     # Asking for the host's network by its own flag is as explicit as allowing it.
     own = ("network.host",) if flags.network == "host" else ()
     return tuple(dict.fromkeys((*flags.allow, *own)))
+
+
+def _source_policies(flags: Flags, environment: Mapping[str, str]) -> tuple[SourcePolicy, ...]:
+    """Those that flags name, or else the one the environment names."""
+    from_environment = environment.get("EXPERIMENTAL_BUILDKIT_SOURCE_POLICY", "")
+    paths = flags.source_policy_file or ((from_environment,) if from_environment else ())
+    if not paths:
+        return ()
+    from boatyard.client import policyfile
+
+    return tuple(map(policyfile.read, paths))
 
 
 def _refuse_unsupported(flags: Flags) -> None:

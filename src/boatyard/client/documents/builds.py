@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from boatyard.client.documents.envelope import ErrorDocument
+from boatyard.client.documents.policies import SourcePolicy
 from boatyard.progress import ExplainEvent, WarningEvent
 
 
@@ -53,6 +54,8 @@ class BuildRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
     cache_from: tuple[CacheOption, ...] = ()
     cache_to: tuple[CacheOption, ...] = ()
     entitlements: tuple[str, ...] = ()
+    source_policies: tuple[SourcePolicy, ...] = ()
+    """Asked in this order, before the daemon's own."""
     proxy: dict[str, str] | None = None
     """HTTP_PROXY, HTTPS_PROXY, FTP_PROXY, NO_PROXY, ALL_PROXY of the client; None takes the daemon's configuration."""
     trust_host_ca: bool | None = None

@@ -31,6 +31,7 @@ from boatyard.client.documents.builds import (
     Export,
 )
 from boatyard.client.documents.envelope import ErrorDocument
+from boatyard.daemon import policies
 from boatyard.errors import InvalidError, UnavailableError, UnsupportedError
 from boatyard.image.interruption import run_settled
 from boatyard.progress import Emit, Event, ExplainEvent, VertexEvent, WarningEvent
@@ -106,6 +107,7 @@ class Builds:
             options=request.frontend_attrs,
             exports=[requests.Export(export.type, export.attrs) for export in request.exports],
             entitlements=frozenset(request.entitlements),
+            source_policies=tuple(map(policies.from_document, request.source_policies)),
             scope=context.identity.split(":", 2)[-1] if context else request.frontend_attrs.get("context", ""),
             explain=request.explain,
             keep_failed=request.on_error == "shell",

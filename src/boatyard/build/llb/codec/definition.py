@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from google.protobuf.message import DecodeError, EncodeError
 
 from boatyard._pb import ops_pb2 as pb
 from boatyard.build.llb.codec import messages, values
-from boatyard.build.llb.graph import Edge, Graph, Op, OpMetadata, SourceLocation, Vertex
+from boatyard.build.llb.graph import Edge, Graph, Op, OpMetadata, SourceLocation, SourceOp, Vertex
 from boatyard.errors import InvalidError
 from boatyard.image.digest import Digest
 from boatyard.image.platform import Platform
@@ -39,6 +40,22 @@ def vertex(
     except (ValueError, TypeError, DecodeError, EncodeError) as error:
         raise InvalidError(f"a {type(op).__name__} can't be encoded: {error}") from error
     return Vertex(_digest(encoding), op, tuple(inputs), platform, metadata, tuple(locations), encoding)
+
+
+def altered(old: Vertex, inputs: Sequence[Edge], source: SourceOp | None = None) -> Vertex:
+    """The vertex with other inputs, as many as before, and another source. What isn't known here of others' encodings
+    stays in it."""
+    message = _parse_op(old.encoding)
+    for item, edge in zip(message.inputs, inputs, strict=True):
+        item.digest = edge.vertex.digest
+    kind = message.WhichOneof("op")
+    assert kind is not None  # it was decoded
+    body = pb.Op()
+    getattr(body, kind).CopyFrom(getattr(message, kind) if source is None else messages.source_op(source))
+    getattr(body, kind).SetInParent()
+    message.ClearField(kind)
+    encoding = message.SerializeToString(deterministic=True) + body.SerializeToString(deterministic=True)
+    return replace(old, digest=_digest(encoding), op=source or old.op, inputs=tuple(inputs), encoding=encoding)
 
 
 def _digest(encoding: bytes) -> Digest:

@@ -14,7 +14,15 @@ from boatyard.build.frontend.dockerfile.convert import arguments, metadata, proc
 from boatyard.build.frontend.dockerfile.convert.stage import Conversion, StageBuild, Step
 from boatyard.build.frontend.dockerfile.expansion import expand_instruction
 from boatyard.build.frontend.dockerfile.instructions import Instruction
-from boatyard.errors import BoatyardError, BuildError, CancelledBuildError, DockerfileError, InvalidError, NotFoundError
+from boatyard.errors import (
+    BoatyardError,
+    BuildError,
+    CancelledBuildError,
+    DockerfileError,
+    InvalidError,
+    NotFoundError,
+    SourceDeniedError,
+)
 
 _CONVERTERS: dict[type[Instruction], Callable[[Conversion, StageBuild, Step, Any], None]] = {
     instructions.Add: transfer.add,
@@ -95,7 +103,7 @@ def located(error: BoatyardError, build: Conversion, range: Range) -> BoatyardEr
     wrong."""
     if isinstance(error, BuildError | CancelledBuildError):
         return error
-    if isinstance(error, InvalidError | NotFoundError):
+    if isinstance(error, InvalidError | NotFoundError | SourceDeniedError):
         source = Source(build.dockerfile.filename, build.dockerfile.source)
         found: DockerfileError = source.error(error.message, range, hint=error.hint)
         return found
