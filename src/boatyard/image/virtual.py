@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
@@ -16,17 +16,11 @@ from boatyard.image.spec import Descriptor
 class LayerStreams:
     """An `archive.contents.LayerSource` over the content store and, for virtual layers, the layer store."""
 
-    def __init__(self, layers: LayerStore, fresh: Collection[Digest] = ()) -> None:
-        """`fresh`: blobs that were written and verified just now, which are handed out as plain files."""
+    def __init__(self, layers: LayerStore) -> None:
         self._layers = layers
-        self._fresh = fresh
 
     @contextmanager
     def open_layer(self, descriptor: Descriptor, diff_id: Digest | None) -> Iterator[BinaryIO]:
-        if descriptor.digest in self._fresh:
-            with self._layers.content.open(descriptor.digest) as stream:
-                yield stream
-            return
         if self._layers.content.info(descriptor.digest) is not None:
             try:
                 with verified(self._layers.content, descriptor) as stream:

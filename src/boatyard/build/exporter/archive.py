@@ -4,11 +4,14 @@ directory)."""
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
-import time
-from collections.abc import Mapping, Sequence
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from boatyard.build.exporter import assemble, options
 from boatyard.build.exporter.assemble import AssembledImage
@@ -20,9 +23,9 @@ from boatyard.build.solver.types import StepContext
 from boatyard.errors import InvalidError
 from boatyard.image.archive import layout
 from boatyard.image.archive.contents import ArchivedImage
-from boatyard.image.archive.writer import write_archive
-from boatyard.image.digest import Digest
+from boatyard.image.archive.writer import ArchiveWriter
 from boatyard.image.interruption import Stop, run_interruptible
+from boatyard.image.layer.chain import Chain, LayerId
 from boatyard.image.layer.store import LayerStore
 from boatyard.image.lease import Leases
 from boatyard.image.spec import Descriptor
@@ -52,10 +55,17 @@ class ArchiveExporter:
             raise InvalidError(
                 f"this output needs a {kind} to write to", hint="give it dest=PATH, or dest=- for standard output"
             )
-        started = time.time()
-        with self._leases.hold() as lease:
+        with self._leases.hold() as lease, ExitStack() as opened:
+            archive = self._archive(target, wanted, opened)
             images = [
-                await assembled_image(self._layers, step, built, wanted, local=False, indexed=request.multi_platform)
+                await assembled_image(
+                    self._layers,
+                    step,
+                    built,
+                    wanted,
+                    indexed=request.multi_platform,
+                    pack=partial(self._pack, wanted, archive),
+                )
                 for built in request.images
             ]
             for image in images:
@@ -64,20 +74,38 @@ class ArchiveExporter:
             named, config = await asyncio.to_thread(self._keep, images, wanted, request.multi_platform)
             lease.add_blob(named.digest)
             archived = ArchivedImage(named, tuple(map(str, wanted.names)))
-            streams = LayerStreams(self._layers, self._fresh(images, started))
             step.status("writing the archive")
-            if wanted.tar:
-                await run_interruptible(partial(self._write, target, archived, wanted, streams))
+            if archive is not None:
+                await run_interruptible(partial(self._finish, archive, archived))
             else:
-                await run_interruptible(partial(self._write_layout, target, archived, streams))
+                await run_interruptible(partial(self._write_layout, target, archived))
             step.status("writing the archive", done=True)
         return Exported(assemble.response(wanted.names, named, config))
 
-    def _fresh(self, images: Sequence[AssembledImage], started: float) -> frozenset[Digest]:
-        """Blobs that this export made: they were digested while they were written, and needn't be once more."""
-        content = self._layers.content
-        digests = {blob.descriptor.digest for image in images for blob in image.layers}
-        return frozenset(digest for digest in digests if (info := content.info(digest)) and info.modified >= started)
+    def _archive(self, target: OutputTarget, wanted: ImageOptions, opened: ExitStack) -> _Archive | None:
+        """None for a layout directory."""
+        if not wanted.tar:
+            return None
+        assert target.file_fd is not None
+        file = opened.enter_context(os.fdopen(target.file_fd, "wb", buffering=0, closefd=False))
+        return _Archive(file, wanted.epoch or 0)
+
+    def _pack(self, wanted: ImageOptions, archive: _Archive | None, stop: Stop, chain: Chain) -> tuple[Descriptor, ...]:
+        """Layers that were never packed before go straight into the archive, one after the other; writing them twice
+        would cost more than the packing. Those that are wanted again are kept from then on."""
+        layers, compression, force = self._layers, wanted.blob_compression, wanted.force_compression
+        if archive is None or not archive.is_plain_file:
+            return layers.blobs(chain, compression, force=force)
+
+        def pack(layer: LayerId) -> Descriptor:
+            if layers.stored_blob(layer, compression, force=force) or layers.was_packed(layer, compression):
+                descriptor = layers.blob(layer, compression, force=force)
+                archive.writer.add(descriptor, layers.get(layer).diff_id, LayerStreams(layers))
+                return descriptor
+            return archive.writer.make(lambda sink: layers.pack(layer, compression, sink))
+
+        with archive.until(stop):
+            return tuple(map(pack, chain))
 
     def _keep(
         self, images: Sequence[AssembledImage], wanted: ImageOptions, multi_platform: bool
@@ -91,27 +119,39 @@ class ArchiveExporter:
         keep(self._layers, index)
         return index.descriptor, None
 
-    def _write(
-        self, target: OutputTarget, archived: ArchivedImage, wanted: ImageOptions, streams: LayerStreams, stop: Stop
-    ) -> None:
-        assert target.file_fd is not None
-        with open(target.file_fd, "wb", closefd=False, buffering=0) as file:
-            write_archive(
-                file,
-                [archived],
-                self._layers.content,
-                streams,
-                epoch=wanted.epoch or 0,
-                docker=self._docker,
-                on_bytes=lambda count: stop.check(),
-            )
+    def _finish(self, archive: _Archive, archived: ArchivedImage, stop: Stop) -> None:
+        with archive.until(stop):
+            archive.writer.finish([archived], self._layers.content, LayerStreams(self._layers), docker=self._docker)
 
-    def _write_layout(self, target: OutputTarget, archived: ArchivedImage, streams: LayerStreams, stop: Stop) -> None:
+    def _write_layout(self, target: OutputTarget, archived: ArchivedImage, stop: Stop) -> None:
         """The files are the requester's afterwards."""
         directory = Path(f"/proc/self/fd/{target.directory_fd}")
-        layout.write_layout(directory, [archived], self._layers.content, streams)
+        layout.write_layout(directory, [archived], self._layers.content, LayerStreams(self._layers))
         if target.uid:
             blobs = directory / "blobs"
             for path in (directory / "oci-layout", directory / "index.json", blobs, *blobs.rglob("*")):
                 if path.lstat().st_uid == os.geteuid():
                     os.lchown(path, target.uid, target.gid)
+
+
+class _Archive:
+    """The archive of one export. Its writing is done in threads, one after the other."""
+
+    def __init__(self, file: BinaryIO, epoch: int) -> None:
+        self.writer = ArchiveWriter(file, epoch, self._written)
+        self.is_plain_file = _can_be_patched(file.fileno())
+        self._stop = Stop()
+
+    def _written(self, count: int) -> None:
+        self._stop.check()
+
+    @contextmanager
+    def until(self, stop: Stop) -> Iterator[None]:
+        """What is written in here stops when `stop` says so."""
+        self._stop = stop
+        yield
+
+
+def _can_be_patched(descriptor: int) -> bool:
+    """Whether what was written can be changed afterwards: not in a pipe, and not in a file that is appended to."""
+    return stat.S_ISREG(os.fstat(descriptor).st_mode) and not fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_APPEND

@@ -7,7 +7,7 @@ that was asked for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -51,15 +51,24 @@ class AssembledImage:
     layers: tuple[LayerBlob, ...]
 
 
+Pack = Callable[[Chain], tuple[Descriptor, ...]]
+"""Makes blobs of layers, wherever they go. Blocks."""
+
+
 def layer_blobs(
-    store: LayerStore, chain: Chain, options: ImageOptions, *, local: bool, epoch: int | None
+    store: LayerStore, chain: Chain, options: ImageOptions, *, epoch: int | None, pack: Pack | None
 ) -> tuple[LayerBlob, ...]:
-    """The layers as blobs. `local`: the image stays here, so that layers without a blob may be virtual. Blocks."""
+    """The layers as blobs. Without `pack` the image stays here, so that layers without a blob may be virtual.
+    Blocks."""
     clamp = epoch if options.rewrite_timestamp else None
     if clamp is not None:
         return tuple(_rewritten(store, store.get(layer), options, clamp) for layer in chain)
-    virtual = local and options.compression is None
-    blobs = None if virtual else store.blobs(chain, options.blob_compression, force=options.force_compression)
+    if pack is not None:
+        blobs: tuple[Descriptor, ...] | None = pack(chain)
+    elif options.compression is None:
+        blobs = None
+    else:
+        blobs = in_store(store, options)(chain)
     described = store.describe(chain)
     rows = [store.get(layer) for layer in chain]
     if blobs is None:
@@ -67,6 +76,11 @@ def layer_blobs(
     return tuple(
         LayerBlob(blob, diff_id, row.created) for blob, (diff_id, _), row in zip(blobs, described, rows, strict=True)
     )
+
+
+def in_store(store: LayerStore, options: ImageOptions) -> Pack:
+    """Blobs are put into the content store."""
+    return lambda chain: store.blobs(chain, options.blob_compression, force=options.force_compression)
 
 
 def _rewritten(store: LayerStore, row: Layer, options: ImageOptions, clamp: int) -> LayerBlob:

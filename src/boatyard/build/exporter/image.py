@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from boatyard.build.exporter import assemble, options
 from boatyard.build.exporter.assemble import AssembledImage, Document
@@ -11,10 +12,14 @@ from boatyard.build.exporter.base import BuiltImage, Exported, ExportRequest
 from boatyard.build.exporter.options import ImageOptions
 from boatyard.build.solver.types import StepContext
 from boatyard.image import documents
+from boatyard.image.interruption import Stop, run_interruptible
 from boatyard.image.layer.chain import Chain
 from boatyard.image.layer.store import LayerStore
 from boatyard.image.spec import Descriptor
 from boatyard.image.store import ImageStore
+
+PackUntil = Callable[[Stop, Chain], tuple[Descriptor, ...]]
+"""An `assemble.Pack` that can be stopped."""
 
 
 class ImageExporter:
@@ -30,7 +35,7 @@ class ImageExporter:
     async def __call__(self, step: StepContext, request: ExportRequest) -> Exported:
         wanted = options.parse(request.attrs, oci=True)
         assembled = [
-            await assembled_image(self._layers, step, built, wanted, local=True, indexed=request.multi_platform)
+            await assembled_image(self._layers, step, built, wanted, indexed=request.multi_platform)
             for built in request.images
         ]
         target, config = await asyncio.to_thread(self._keep, assembled, wanted, request.multi_platform)
@@ -61,14 +66,25 @@ def keep(layers: LayerStore, document: Document) -> None:
 
 
 async def assembled_image(
-    layers: LayerStore, step: StepContext, built: BuiltImage, wanted: ImageOptions, *, local: bool, indexed: bool
+    layers: LayerStore,
+    step: StepContext,
+    built: BuiltImage,
+    wanted: ImageOptions,
+    *,
+    indexed: bool,
+    pack: PackUntil | None = None,
 ) -> AssembledImage:
     """Layers, config and manifest of one platform; remembers the chain, so that the image is found again by its diff
-    IDs."""
+    IDs. Without `pack` the image stays in the local store."""
     chain: Chain = await built.result.chain() if built.result else ()
     epoch = wanted.epoch if wanted.epoch is not None else built.epoch
     step.status("exporting layers")
-    blobs = await asyncio.to_thread(assemble.layer_blobs, layers, chain, wanted, local=local, epoch=epoch)
+
+    def make(stop: Stop) -> tuple[assemble.LayerBlob, ...]:
+        packing = None if pack is None else partial(pack, stop)
+        return assemble.layer_blobs(layers, chain, wanted, epoch=epoch, pack=packing)
+
+    blobs = await run_interruptible(make)
     step.status("exporting layers", done=True)
     if not wanted.rewrite_timestamp:
         await asyncio.to_thread(layers.record_chain, chain)

@@ -104,7 +104,7 @@ def _add(found: Contents, target: Descriptor, provider: Provider) -> bool:
             found.missing.add(descriptor.digest)
             continue
         if descriptor.media_type in spec.INDEXES:
-            todo += documents.parse_index(data).manifests
+            todo += reversed(documents.parse_index(data).manifests)
         elif descriptor.media_type in spec.MANIFESTS:
             _add_manifest(found, documents.parse_manifest(data), provider)
             reached = True

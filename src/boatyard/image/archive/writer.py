@@ -1,8 +1,9 @@
 """Images out, as one tar: an OCI image layout with Docker's manifest.json beside it, which Docker, Podman and Skopeo of
 every age in use can read.
 
-Names and lists come first, then documents, then layers, so that a reader of a pipe knows early what is coming. The same
-images give the same bytes: entries are sorted, owned by root and dated with the given epoch. Layers are streamed.
+Layers come first, in the order of the images, then documents, then the lists of names: what is written last is known
+last, so that a layer can be compressed straight into the archive. The same images give the same bytes: entries are
+owned by root and dated with the given epoch. Layers are streamed.
 
 Specification: POSIX pax interchange format; OCI image-spec, image-layout.md.
 """
@@ -14,11 +15,12 @@ import os
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import msgspec
 
 from boatyard.errors import IntegrityError, StorageError, UnavailableError
+from boatyard.image import digest as digests
 from boatyard.image import spec
 from boatyard.image.archive.contents import (
     LAYOUT,
@@ -30,13 +32,16 @@ from boatyard.image.archive.contents import (
     index_document,
 )
 from boatyard.image.content.store import Provider
+from boatyard.image.digest import Digest
 from boatyard.image.platform import Platform
+from boatyard.image.spec import Descriptor
 
 _CHUNK = 1 << 20
 _PIECE = 16 << 20
 _NOT_COPYABLE = (errno.EXDEV, errno.EINVAL, errno.EBADF, errno.EOPNOTSUPP, errno.ENOSYS)
 _BLOCK = 512
 _RECORD = 20 * _BLOCK
+_LARGEST_OCTAL = 0o77777777777
 
 
 def write_archive(
@@ -53,23 +58,75 @@ def write_archive(
     """Write an archive of these images to a file or pipe; its size. `docker=False` leaves out manifest.json. `platform`
     is the one that manifest.json shows of each image. `on_bytes` hears of every chunk's size. Nothing is closed. After
     an error `out` holds part of an archive, which no reader takes for a whole one."""
-    found = contents(images, provider)
-    tar = TarWriter(out, epoch, on_bytes)
-    tar.file("oci-layout", LAYOUT)
-    tar.file("index.json", spec.encode(index_document(images)))
-    if docker:
-        tar.file("manifest.json", msgspec.json.encode(docker_images(images, provider, platform)))
-    tar.directory("blobs/")
-    for algorithm in sorted({digest.partition(":")[0] for digest in (*found.documents, *found.blobs)}):
-        tar.directory(f"blobs/{algorithm}/")
-    for digest, data in sorted(found.documents.items()):
-        tar.file(blob_path(digest), data)
-    for digest, (descriptor, diff_id) in sorted(found.blobs.items()):
-        if digest not in found.documents:
+    archive = ArchiveWriter(out, epoch, on_bytes)
+    archive.finish(images, provider, layers, docker=docker, platform=platform)
+    return archive.size
+
+
+class ArchiveWriter:
+    """An archive in the making: layers, as many as are at hand, and then `finish`. Owns nothing."""
+
+    def __init__(self, out: BinaryIO, epoch: int, on_bytes: Callable[[int], None] | None = None) -> None:
+        self._tar = TarWriter(out, epoch, on_bytes)
+        self._written: set[Digest] = set()
+        self._algorithms: set[str] = set()
+
+    @property
+    def size(self) -> int:
+        return self._tar.size
+
+    def add(self, descriptor: Descriptor, diff_id: Digest | None, layers: LayerSource) -> None:
+        """Write a blob, unless it was written already."""
+        if descriptor.digest not in self._written:
+            self._directories(digests.algorithm(descriptor.digest))
             with layers.open_layer(descriptor, diff_id) as stream:
-                tar.stream(blob_path(digest), stream, descriptor.size)
-    tar.end()
-    return tar.size
+                self._tar.stream(blob_path(descriptor.digest), stream, descriptor.size)
+            self._written.add(descriptor.digest)
+
+    def make(self, produce: Callable[[Sink], Descriptor]) -> Descriptor:
+        """Write a blob (with a sha256 digest) whose name and size are known only when it has been written by `produce`.
+        For plain files that this archive was written to from their beginning or end on."""
+        self._directories("sha256")
+        with self._tar.reserved() as entry:
+            descriptor = produce(entry)
+            if descriptor.digest not in self._written:
+                entry.name = blob_path(descriptor.digest)
+                self._written.add(descriptor.digest)
+        return descriptor
+
+    def finish(
+        self,
+        images: Sequence[ArchivedImage],
+        provider: Provider,
+        layers: LayerSource,
+        *,
+        docker: bool = True,
+        platform: Platform | None = None,
+    ) -> None:
+        """Write what is not there yet. Parameters as of `write_archive`."""
+        found = contents(images, provider)
+        for digest, (descriptor, diff_id) in found.blobs.items():
+            if digest not in found.documents:
+                self.add(descriptor, diff_id, layers)
+        for digest, data in sorted(found.documents.items()):
+            self._directories(digests.algorithm(digest))
+            self._tar.file(blob_path(digest), data)
+        self._tar.file("index.json", spec.encode(index_document(images)))
+        if docker:
+            self._tar.file("manifest.json", msgspec.json.encode(docker_images(images, provider, platform)))
+        self._tar.file("oci-layout", LAYOUT)
+        self._tar.end()
+
+    def _directories(self, algorithm: str) -> None:
+        if algorithm not in self._algorithms:
+            if not self._algorithms:
+                self._tar.directory("blobs/")
+            self._tar.directory(f"blobs/{algorithm}/")
+            self._algorithms.add(algorithm)
+
+
+class Sink(Protocol):
+    def write(self, data: memoryview | bytes, /) -> object: ...
 
 
 class TarWriter:
@@ -127,6 +184,27 @@ class TarWriter:
                     self._on_bytes(count)
         return done
 
+    @contextmanager
+    def reserved(self) -> Iterator[ReservedEntry]:
+        """An entry whose header is written when its content has been. Without a name at the end, it is as if it had
+        never been."""
+        with _output_errors():
+            self._out.flush()
+            start = self._out.seek(0, os.SEEK_CUR)
+        before = self.size
+        self._write(bytes(_BLOCK))
+        entry = ReservedEntry(self._write)
+        yield entry
+        self._pad(_BLOCK)
+        with _output_errors():
+            self._out.flush()
+            if entry.name is None:
+                self._out.seek(start)
+                self._out.truncate()
+                self.size = before
+            else:
+                os.pwrite(self._out.fileno(), self._head(entry.name, entry.size, 0o644, tarfile.REGTYPE), start)
+
     def end(self) -> None:
         self._write(bytes(2 * _BLOCK))
         self._pad(_RECORD)
@@ -134,14 +212,18 @@ class TarWriter:
             self._out.flush()
 
     def _header(self, name: str, size: int, mode: int, kind: bytes) -> None:
+        self._write(self._head(name, size, mode, kind))
+
+    def _head(self, name: str, size: int, mode: int, kind: bytes) -> bytes:
         entry = tarfile.TarInfo(name)
         entry.size, entry.mode, entry.type, entry.mtime = size, mode, kind, self._epoch
-        self._write(entry.tobuf(tarfile.PAX_FORMAT))
+        # Sizes of more than eight GiB the GNU way, in one block however large: PAX would want another header before it.
+        return entry.tobuf(tarfile.GNU_FORMAT if size > _LARGEST_OCTAL else tarfile.PAX_FORMAT)
 
     def _pad(self, unit: int) -> None:
         self._write(bytes(-self.size % unit))
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes | memoryview) -> None:
         with _output_errors():
             view = memoryview(data)
             while view:
@@ -150,6 +232,20 @@ class TarWriter:
         self.size += len(data)
         if self._on_bytes:
             self._on_bytes(len(data))
+
+
+class ReservedEntry:
+    """What goes into an entry; see `TarWriter.reserved`."""
+
+    def __init__(self, write: Callable[[memoryview | bytes], None]) -> None:
+        self._write = write
+        self.name: str | None = None
+        self.size = 0
+
+    def write(self, data: memoryview | bytes, /) -> int:
+        self._write(data)
+        self.size += len(data)
+        return len(data)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ CHUNK = 1 << 20
 
 
 class Sink(Protocol):
-    def write(self, data: memoryview, /) -> object: ...
+    def write(self, data: memoryview | bytes, /) -> object: ...
 
 
 class _AbandonedError(Exception):
@@ -46,10 +46,10 @@ class Produced(io.RawIOBase):
             self._failure = error
         self._queue.put(None)
 
-    def _take(self, data: memoryview) -> int:
+    def _take(self, data: memoryview | bytes) -> int:
         if self._abandoned:
             raise _AbandonedError
-        self._queue.put(data)
+        self._queue.put(memoryview(data))
         return len(data)
 
     def readable(self) -> bool:
@@ -82,7 +82,7 @@ class Produced(io.RawIOBase):
 
 
 class _Writing:
-    def __init__(self, write: Callable[[memoryview], int]) -> None:
+    def __init__(self, write: Callable[[memoryview | bytes], int]) -> None:
         self.write = write
 
 

@@ -15,7 +15,6 @@ import json
 import logging
 import secrets
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -33,11 +32,12 @@ from boatyard.image.digest import Digest
 from boatyard.image.documents import chain_id
 from boatyard.image.layer.apply import DEFAULT_LIMITS, Limits, apply
 from boatyard.image.layer.chain import Chain, LayerId
-from boatyard.image.layer.compression import Compression, Compressor, kind_of, open_decompressed
+from boatyard.image.layer.compression import Compression, kind_of, open_decompressed
 from boatyard.image.layer.diff import write_layer
 from boatyard.image.layer.digesting import Digester, Sink, Tee
 from boatyard.image.layer.holds import Holds
 from boatyard.image.layer.once import Once
+from boatyard.image.layer.packing import Packed, Packer
 from boatyard.image.layer.produced import Produced, pump
 from boatyard.image.layer.rows import MADE_HERE, ORIGIN, REWRITTEN, Layer, LayerRows
 from boatyard.image.snapshot.snapshotter import SnapshotId, Snapshotter
@@ -71,7 +71,6 @@ class LayerStore:
         """`derived` is where blobs are put that can be made again from a snapshot: the content store, perhaps in a way
         that doesn't wait for the disk."""
         self.content = content
-        self._derived = derived or content
         self.snapshotter = snapshotter
         self._limits = limits
         self._clock = clock
@@ -80,6 +79,7 @@ class LayerStore:
         self._damaged: set[LayerId] = set()
         """Made here, and then found changed: containers may still run on them, but no build finds them."""
         self._holds = Holds()
+        self._packer = Packer(self._write, self._check_diff_id, derived or content)
 
     # Rows
 
@@ -187,6 +187,7 @@ class LayerStore:
             if row.snapshot is not None:
                 self.snapshotter.remove(row.snapshot)
             self._rows.delete(layer)
+            self._packer.forget(layer)
 
     def hold(self, chain: Chain) -> None:
         """Keep `remove` from taking these layers until `let_go`. One may be on its way out already: see `exists`."""
@@ -362,14 +363,8 @@ class LayerStore:
         row = self._rows.get(layer)
         if row.diff_id is not None and row.size is not None:
             return
-        digester = Digester()
-        try:
-            self._write(row, digester)
-            diff_id = digester.close()
-        finally:
-            digester.abort()
-        self._check_diff_id(row, diff_id)
-        self._rows.update(layer, diff_id=diff_id, size=digester.size)
+        diff_id, size = self._packer.digest(row)
+        self._rows.update(layer, diff_id=diff_id, size=size)
 
     def _write(self, row: Layer, sink: Sink, max_mtime: int | None = None) -> None:
         """The uncompressed bytes: of the blob it came with, or made from the files. The caller checks the diff ID."""
@@ -403,6 +398,13 @@ class LayerStore:
     def blob(self, layer: LayerId, compression: Compression, *, force: bool = False) -> Descriptor:
         """The layer as a blob in the content store. Without `force`, a layer that came with a blob keeps it, however it
         is compressed; with it, too, if the kind is right and no level was asked for."""
+        stored = self.stored_blob(layer, compression, force=force)
+        if stored is not None:
+            return stored
+        return self._once.do(("blob", layer, compression.key), lambda: self._make_blob(layer, compression))
+
+    def stored_blob(self, layer: LayerId, compression: Compression, *, force: bool = False) -> Descriptor | None:
+        """What `blob` returns, if that is in the content store."""
         row = self._rows.get(layer)
         for key, descriptor in zip(row.keys, row.blobs, strict=True):
             wanted = key == compression.key
@@ -411,7 +413,16 @@ class LayerStore:
                 wanted = not force or (same_kind and (compression.level is None or compression.kind == "tar"))
             if wanted and self._stored_blob((descriptor,)) is not None:
                 return descriptor
-        return self._once.do(("blob", layer, compression.key), lambda: self._make_blob(layer, compression))
+        return None
+
+    def was_packed(self, layer: LayerId, compression: Compression) -> bool:
+        """Whether it was compressed so before, wherever the bytes are now."""
+        return compression.key in self._rows.get(layer).keys
+
+    def pack(self, layer: LayerId, compression: Compression, sink: Sink) -> Descriptor:
+        """Write the blob to `sink` instead of the content store. What it is, is remembered."""
+        row = self._rows.get(layer)
+        return self._remember(row, compression, self._packer.write(row, compression, sink))
 
     def blobs(self, chain: Chain, compression: Compression, *, force: bool = False) -> tuple[Descriptor, ...]:
         """`blob` of each layer, several at a time."""
@@ -419,12 +430,13 @@ class LayerStore:
 
     def _make_blob(self, layer: LayerId, compression: Compression) -> Descriptor:
         row = self._rows.get(layer)
-        descriptor, diff_id, size = self._pack(row, compression)
-        self._check_diff_id(row, diff_id)
-        self._rows.add_blob(layer, compression.key, descriptor)
+        return self._remember(row, compression, self._packer.store(row, compression))
+
+    def _remember(self, row: Layer, compression: Compression, packed: Packed) -> Descriptor:
+        self._rows.add_blob(row.id, compression.key, packed.blob)
         if row.diff_id is None or row.size is None:
-            self._rows.update(layer, diff_id=diff_id, size=size)
-        return descriptor
+            self._rows.update(row.id, diff_id=packed.diff_id, size=packed.size)
+        return packed.blob
 
     def rewritten(self, layer: LayerId, compression: Compression, *, max_mtime: int) -> tuple[Descriptor, Digest]:
         """A blob of the same files with no time after `max_mtime` (seconds since the epoch), and its diff ID."""
@@ -436,38 +448,10 @@ class LayerStore:
         key = f"{compression.key}{REWRITTEN}{max_mtime}"
         known = self._rows.rewritten(layer, key)
         if known is None or self._stored_blob((known,)) is None:
-            descriptor, diff_id, _ = self._pack(self._rows.get(layer), compression, max_mtime)
-            known = msgspec.structs.replace(descriptor, annotations={_UNCOMPRESSED: diff_id})
+            packed = self._packer.store(self._rows.get(layer), compression, max_mtime)
+            known = msgspec.structs.replace(packed.blob, annotations={_UNCOMPRESSED: packed.diff_id})
             self._rows.add_blob(layer, key, known)
         return msgspec.structs.replace(known, annotations={}), digests.parse(known.annotations[_UNCOMPRESSED])
-
-    def _pack(
-        self, row: Layer, compression: Compression, max_mtime: int | None = None
-    ) -> tuple[Descriptor, Digest, int]:
-        """One pass: read, digest, compress, digest and store. (blob, diff ID, bytes of the tar)"""
-        expected = row.diff_id if max_mtime is None else None
-        with self._derived.ingest(f"layer {row.id} {uuid.uuid4().hex}") as writer:
-            digester = Digester(digests.algorithm(expected) if expected else "sha256")
-            compressor = Compressor(writer, compression.kind, compression.effective_level)
-            # Uncompressed, the blob's digest is the diff ID: the writer computes it anyway.
-            plain = compression.kind == "tar" and digester.algorithm == "sha256"
-            try:
-                self._write(row, compressor if plain else Tee(digester, compressor), max_mtime)
-                compressor.close()
-                if not plain:
-                    diff_id = digester.close()
-                    if max_mtime is None:
-                        self._check_diff_id(row, diff_id)
-                size = writer.offset
-                digest = writer.commit()
-            except BaseException:
-                writer.abort()
-                raise
-            finally:
-                compressor.abort()
-                digester.abort()
-        descriptor = Descriptor(media_type=compression.media_type(), digest=digest, size=size)
-        return (descriptor, digest, size) if plain else (descriptor, diff_id, digester.size)
 
     def remake(self, digest: Digest) -> Descriptor | None:
         """A blob was found damaged: drop it and make it again from the layer's files. None when it can't be, because it

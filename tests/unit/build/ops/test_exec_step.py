@@ -131,7 +131,7 @@ class Shop:
             images=Images(ImageStore(database, content), self.layers, NoFetcher()),
             executor=self.programs,
             cache_mounts=CacheMounts(root / "mounts"),
-            directory=root / "sources",
+            directory=root,
             contexts=ContextMemory(root / "contexts"),
             platform=parse_platform("linux/amd64"),
         )

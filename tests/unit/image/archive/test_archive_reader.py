@@ -306,7 +306,7 @@ def test_a_blob_that_is_not_what_its_name_says_is_named(
 ) -> None:
     data = bytearray(save(source, ArchivedImage(image)))
     blob = documents.read_manifest(source, image).layers[0].digest
-    data[data.rindex(b"blobs/sha256/" + blob[7:].encode()) + 512] ^= 1
+    data[data.index(b"blobs/sha256/" + blob[7:].encode()) + 512] ^= 1
     with pytest.raises(IntegrityError, match=blob[7:]):
         load(bytes(data), store)
     assert blob not in digests_in(store)

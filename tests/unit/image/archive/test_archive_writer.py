@@ -16,7 +16,7 @@ from boatyard.errors import IntegrityError, NotFoundError, StorageError, Unavail
 from boatyard.image import digest as digests
 from boatyard.image import documents, spec
 from boatyard.image.archive.contents import ArchivedImage, StoredLayers
-from boatyard.image.archive.writer import write_archive
+from boatyard.image.archive.writer import ArchiveWriter, Sink, TarWriter, write_archive
 from boatyard.image.content.directory import DirectoryStore
 from boatyard.image.content.memory import MemoryStore
 from boatyard.image.digest import Digest
@@ -84,9 +84,11 @@ def test_the_same_images_give_the_same_bytes(store: MemoryStore, image: Descript
         assert {entry.mtime for entry in tar} == {1_700_000_000}
 
 
-def test_lists_come_before_blobs(store: MemoryStore, image: Descriptor) -> None:
+def test_layers_come_first_and_lists_last(store: MemoryStore, image: Descriptor) -> None:
     names = list(members(written(store, ArchivedImage(image))))
-    assert names[:5] == ["oci-layout", "index.json", "manifest.json", "blobs", "blobs/sha256"]
+    layers = [f"blobs/{layer.digest.replace(':', '/')}" for layer in documents.read_manifest(store, image).layers]
+    assert names[:4] == ["blobs", "blobs/sha256", *layers]
+    assert names[-3:] == ["index.json", "manifest.json", "oci-layout"]
 
 
 def test_the_docker_list_can_be_left_out(store: MemoryStore, image: Descriptor) -> None:
@@ -196,3 +198,49 @@ def test_progress_counts_every_byte(store: MemoryStore, image: Descriptor) -> No
     data = written(store, ArchivedImage(image), on_bytes=counts.append)
     assert sum(counts) == len(data)
     assert documents.read_image(store, image, AMD64).platform == AMD64
+
+
+def made(store: MemoryStore, image: Descriptor, out: BinaryIO) -> ArchiveWriter:
+    """An archive whose layers are written before their digests are known."""
+    archive = ArchiveWriter(out, 0)
+    for layer in documents.read_manifest(store, image).layers:
+        data = store.open(layer.digest).read()
+
+        def produce(sink: Sink, data: bytes = data, layer: Descriptor = layer) -> Descriptor:
+            for start in range(0, len(data), 1000):
+                sink.write(data[start : start + 1000])
+            return layer
+
+        archive.make(produce)
+    archive.finish([ArchivedImage(image)], store, StoredLayers(store))
+    return archive
+
+
+def test_layers_that_are_made_into_the_archive_give_the_same_bytes(store: MemoryStore, tmp_path: Path) -> None:
+    image = make_image(store, [layer_tar({"a": os.urandom(30_000)}), layer_tar({"b": b"b"})])
+    with open(tmp_path / "made", "wb", buffering=0) as out:
+        archive = made(store, image, out)
+        assert archive.size == out.tell()
+    assert (tmp_path / "made").read_bytes() == written(store, ArchivedImage(image))
+
+
+def test_a_layer_that_is_made_twice_is_in_the_archive_once(store: MemoryStore, tmp_path: Path) -> None:
+    layer = layer_tar({"a": os.urandom(30_000)})
+    image = make_image(store, [layer, layer])
+    with open(tmp_path / "made", "wb", buffering=0) as out:
+        made(store, image, out)
+    assert (tmp_path / "made").read_bytes() == written(store, ArchivedImage(image))
+
+
+def test_an_entry_of_more_than_eight_gib_can_be_read(tmp_path: Path) -> None:
+    huge = (8 << 30) + 5
+    with open(tmp_path / "sparse", "wb", buffering=0) as out:
+        tar = TarWriter(out, 0)
+        with tar.reserved() as entry:
+            out.seek(huge, os.SEEK_CUR)
+            entry.name, entry.size = "blobs/sha256/" + "0" * 64, huge
+            tar.size += huge
+        tar.file("after", b"it")
+        tar.end()
+    with tarfile.open(tmp_path / "sparse") as read:
+        assert [(member.name[-5:], member.size) for member in read] == [("00000", huge), ("after", 2)]
