@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from boatyard.build.tree.beneath import open_directory
-from boatyard.build.tree.lookup import MOST_LINKS
 from boatyard.errors import InvalidError
 from boatyard.image.snapshot.merging import copy_attributes, lookup, merged_names
 from boatyard.image.snapshot.whiteout import (
@@ -29,6 +27,8 @@ from boatyard.image.snapshot.whiteout import (
     make_whiteout,
     native_flavour,
 )
+from boatyard.paths.beneath import open_directory
+from boatyard.paths.spelling import MOST_LINKS
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from boatyard.build.tree.beneath import open_directory
 from boatyard.errors import NotFoundError
 from boatyard.image.layer.chain import LayerId
 from boatyard.image.layer.store import LayerStore
+from boatyard.paths.beneath import open_directory
 
 VERSION = 1
 

@@ -29,13 +29,13 @@ from boatyard.build.requester import Requester
 from boatyard.build.result import Result, Selector, read_dir, read_file
 from boatyard.build.solver.types import CacheMap, ContentKey, StepContext
 from boatyard.build.tree import checksum
-from boatyard.build.tree.filter import Filter
 from boatyard.build.tree.report import ContextReport
 from boatyard.build.tree.scan import ClientTree, ContextChangedError
 from boatyard.errors import InvalidError, UnsupportedError
 from boatyard.image.interruption import Stop, run_interruptible
 from boatyard.image.layer.chain import Chain
 from boatyard.image.layer.store import LayerStore
+from boatyard.paths.filter import Filter
 
 ATTEMPTS = 5
 """So often a directory is scanned again because a file in it changed while it was read."""

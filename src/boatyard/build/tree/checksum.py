@@ -14,11 +14,12 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from boatyard.build.patterns import has_wildcard
 from boatyard.build.solver.types import ContentKey
-from boatyard.build.tree.lookup import clean, excludes_file, find, glob, walk
+from boatyard.build.tree.lookup import excludes_file, find, glob, walk
 from boatyard.build.tree.node import Node, Tree
 from boatyard.errors import NotFoundError
+from boatyard.paths.patterns import has_wildcard
+from boatyard.paths.spelling import clean
 
 
 @dataclass(frozen=True, slots=True)

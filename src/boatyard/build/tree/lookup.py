@@ -11,24 +11,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from boatyard.build.patterns import PatternMatcher, has_wildcard, parse_glob
 from boatyard.build.tree.node import Node, Tree
 from boatyard.errors import InvalidError
-
-MOST_LINKS = 255
-"""Links followed for one path; then it is a loop."""
-
-
-def clean(path: str) -> str:
-    """A path inside a tree from any spelling of it, lexically: `/a//b/../c/` is `a/c`."""
-    parts: list[str] = []
-    for part in path.split("/"):
-        if part == "..":
-            if parts:
-                parts.pop()
-        elif part and part != ".":
-            parts.append(part)
-    return "/".join(parts)
+from boatyard.paths.patterns import PatternMatcher, has_wildcard, parse_glob
+from boatyard.paths.spelling import MOST_LINKS, clean
 
 
 def find(tree: Tree, path: str, *, follow: bool = True) -> Node | None:

@@ -8,10 +8,10 @@ import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from boatyard.build.patterns import PatternMatcher
-from boatyard.build.tree.beneath import open_directory
-from boatyard.build.tree.filter import Filter, excluding_pattern
 from boatyard.build.tree.node import Node, join
+from boatyard.paths.beneath import open_directory
+from boatyard.paths.filter import Filter, excluding_pattern
+from boatyard.paths.patterns import PatternMatcher
 
 LARGEST = 20
 

@@ -21,13 +21,13 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import NamedTuple
 
-from boatyard.build.tree.beneath import open_directory
-from boatyard.build.tree.filter import Filter, Plan
 from boatyard.build.tree.index import LocalNode, StatIndex, is_racy
 from boatyard.build.tree.node import NO_XATTRS, Node, join
 from boatyard.build.tree.reading import digest_of, in_parallel
 from boatyard.build.tree.report import ContextReport, report
 from boatyard.errors import ConflictError, DeniedError
+from boatyard.paths.beneath import open_directory
+from boatyard.paths.filter import Filter, Plan
 
 _CHANGED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 """Gone, or a link or a socket now."""

@@ -9,8 +9,9 @@ import pytest
 
 from boatyard.build.tree.checksum import Selector, content_key
 from boatyard.build.tree.layers import LayerTree
-from boatyard.build.tree.lookup import clean, find, glob, split_wildcards, walk
+from boatyard.build.tree.lookup import find, glob, split_wildcards, walk
 from boatyard.errors import InvalidError, NotFoundError
+from boatyard.paths.spelling import clean
 from fixtures.filework import Dir, Link, Spec, grow
 
 FILES: Spec = {

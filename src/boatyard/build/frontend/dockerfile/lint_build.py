@@ -41,10 +41,10 @@ from boatyard.build.frontend.dockerfile.lint import (
 )
 from boatyard.build.frontend.dockerfile.ports import PortRange
 from boatyard.build.frontend.dockerfile.suggest import did_you_mean
-from boatyard.build.patterns import PatternMatcher
 from boatyard.errors import BoatyardError
 from boatyard.image import platform as platforms
 from boatyard.image.platform import Platform
+from boatyard.paths.patterns import PatternMatcher
 
 _SECRET = re.compile(
     r"(?:^|_)(?:apikey|auth|credentials?|key|password|pword|passwd|secret|token)(?:_|$)", re.IGNORECASE

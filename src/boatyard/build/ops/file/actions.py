@@ -18,12 +18,13 @@ from boatyard.build.copying.reuse import Reuse
 from boatyard.build.llb.graph import Copy, MkDir, MkFile, Rm, Symlink
 from boatyard.build.ops.file.mode import parse_mode
 from boatyard.build.ops.file.unpack import is_archive, unpack
-from boatyard.build.patterns import has_wildcard, parse_glob
 from boatyard.build.tree.checksum import not_found
-from boatyard.build.tree.lookup import clean, excludes_file, find, glob
+from boatyard.build.tree.lookup import excludes_file, find, glob
 from boatyard.build.tree.node import Node, Tree, join
 from boatyard.errors import ConflictError, InvalidError, NotFoundError
 from boatyard.image.interruption import Stop
+from boatyard.paths.patterns import has_wildcard, parse_glob
+from boatyard.paths.spelling import clean
 
 Owner = tuple[int, int] | None
 

@@ -13,9 +13,9 @@ from boatyard.build.frontend.dockerfile.instructions import Dockerfile
 from boatyard.build.frontend.dockerfile.lint import CheckOptions, LintReport, Rule, check_options, parse_check_options
 from boatyard.build.frontend.dockerfile.parser import parse
 from boatyard.build.frontend.dockerfile.ports import parse_port
-from boatyard.build.patterns import PatternMatcher
 from boatyard.errors import InvalidError
 from boatyard.image.platform import Platform
+from boatyard.paths.patterns import PatternMatcher
 
 EVERYTHING = CheckOptions(experimental_all=True)
 FIRST = Range(1, 1)

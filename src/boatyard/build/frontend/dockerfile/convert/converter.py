@@ -28,11 +28,11 @@ from boatyard.build.frontend.dockerfile.lint_build import StageChecks
 from boatyard.build.frontend.dockerfile.named import NamedContexts
 from boatyard.build.frontend.dockerfile.options import BuildOptions
 from boatyard.build.frontend.dockerfile.outline import OutlineRecord
-from boatyard.build.patterns import PatternMatcher
 from boatyard.errors import BoatyardError, InvalidError
 from boatyard.image import platform as platforms
 from boatyard.image import reference as references
 from boatyard.image.platform import Platform
+from boatyard.paths.patterns import PatternMatcher
 
 _EPOCH = "SOURCE_DATE_EPOCH"
 

@@ -16,10 +16,10 @@ from boatyard.build.frontend.dockerfile.options import BuildOptions
 from boatyard.build.frontend.dockerfile.outline import OutlineRecord
 from boatyard.build.frontend.dockerfile.variables import Environment
 from boatyard.build.llb.graph import ProxyEnv, SourceLocation
-from boatyard.build.patterns import PatternMatcher
 from boatyard.errors import BoatyardError
 from boatyard.image.digest import Digest
 from boatyard.image.platform import Platform
+from boatyard.paths.patterns import PatternMatcher
 
 SCRATCH = "scratch"
 

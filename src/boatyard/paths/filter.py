@@ -14,10 +14,10 @@ import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from boatyard.build.patterns import PatternMatcher, has_wildcard, parse_glob
-from boatyard.build.tree.beneath import open_directory
-from boatyard.build.tree.lookup import MOST_LINKS, clean
 from boatyard.errors import InvalidError
+from boatyard.paths.beneath import open_directory
+from boatyard.paths.patterns import PatternMatcher, has_wildcard, parse_glob
+from boatyard.paths.spelling import MOST_LINKS, clean
 
 
 @dataclass(frozen=True, slots=True)

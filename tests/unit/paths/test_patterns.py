@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from boatyard.build.patterns import PatternMatcher, has_wildcard, match_glob, parse_glob, parse_pattern
 from boatyard.errors import InvalidError
+from boatyard.paths.patterns import PatternMatcher, has_wildcard, match_glob, parse_glob, parse_pattern
 
 # -- single patterns -------------------------------------------------------------------------------------------------
 
