@@ -22,6 +22,7 @@ from boatyard.daemon import sockets
 from boatyard.daemon.activity import Activity, Counted
 from boatyard.daemon.config import Config
 from boatyard.daemon.control import Control
+from boatyard.daemon.grpc import GrpcFace
 from boatyard.daemon.sockets import Bound
 from boatyard.daemon.wiring import Yard, open_yard
 from boatyard.wire.listener import Server
@@ -62,7 +63,10 @@ async def serve(
 
         addresses = [f"unix://{stream.path}" for stream in streams]
         control = Control(config, card, activity, yard, addresses, vanish)
-        server = Server(Counted(application(_services(control, yard), offers, running), activity))
+        grpc = GrpcFace(yard, activity)
+        server = Server(
+            Counted(application(_services(control, yard), offers, running), activity), http2=grpc.connection
+        )
         stack.callback(offers.close)
         for packet in packets:
             stack.callback(PacketListener(packet.socket, offers).close)
@@ -83,10 +87,10 @@ async def serve(
         if not control.stopping.is_set():
             # Who connected in this very moment is still served, however long that takes.
             await asyncio.sleep(_LAST_CALL)
-            await server.stop(_NO_HURRY)
+            await asyncio.gather(server.stop(_NO_HURRY), grpc.stop(_NO_HURRY))
         else:
             running.cancel_all()
-            await server.stop(GRACE)
+            await asyncio.gather(server.stop(GRACE), grpc.stop(GRACE))
     log.info("stopped")
 
 

@@ -9,17 +9,14 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
-from boatyard.wire.adopted import Adopted
 from boatyard.wire.asgi import Application
 from boatyard.wire.http1 import Http1Connection
-from boatyard.wire.http2_refusal import Http2Refusal
+from boatyard.wire.http2.frames import PREFACE
 from boatyard.wire.limits import Limits
 
 log = logging.getLogger(__name__)
-
-HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
 class Connection(Protocol):
@@ -31,6 +28,13 @@ class Connection(Protocol):
     def abort(self) -> None: ...
 
 
+class Http2(Protocol):
+    """Makes the protocol for a connection that begins with HTTP/2's preface, which it is given first. It is a
+    `Connection`, too, and calls `on_lost` at its end."""
+
+    def __call__(self, on_lost: Callable[[Any], None]) -> Any: ...
+
+
 class Server:
     """Serves one application on any number of listening sockets. Made and stopped on the event loop."""
 
@@ -39,8 +43,9 @@ class Server:
         application: Application,
         *,
         limits: Limits | None = None,
-        http2: Callable[[], asyncio.Protocol] = Http2Refusal,
+        http2: Http2 | None = None,
     ) -> None:
+        """Without `http2`, such a client is answered as one that sends no valid HTTP/1.1."""
         self.application = application
         self.limits = limits or Limits()
         self.http2 = http2
@@ -116,13 +121,12 @@ class Doorway(asyncio.Protocol):
         if self._transport.is_closing():
             return
         self._seen += data
-        if HTTP2_PREFACE.startswith(self._seen) and len(self._seen) < len(HTTP2_PREFACE):
+        if PREFACE.startswith(self._seen) and len(self._seen) < len(PREFACE):
             return
         self._stop_timer()
         server = self._server
-        protocol: Adopted | Http1Connection
-        if self._seen.startswith(HTTP2_PREFACE):
-            protocol = Adopted(server.http2(), self._transport, server.closed)
+        if server.http2 is not None and self._seen.startswith(PREFACE):
+            protocol = server.http2(server.closed)
         else:
             protocol = Http1Connection(server.application, server.limits, server.closed)
         self._server.opened(protocol)

@@ -70,7 +70,7 @@ class RawStream(asyncio.Protocol):
     def adopt(self, protocol: asyncio.Protocol) -> None:
         """Hand the connection to `protocol`, with the bytes that nobody has read yet. This object is done then, but
         still notices the end of the connection."""
-        self.transport.set_protocol(Adopted(protocol, self.transport, lambda _: self._connection_ended()))
+        self.transport.set_protocol(Adopted(protocol, self._connection_ended))
         protocol.connection_made(self.transport)
         if self._buffer:
             initial = bytes(self._buffer)

@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from boatyard.wire.asgi import Application, Receive, Scope, Send, hijack, peer
+from boatyard.wire.http2.frames import PREFACE
 from boatyard.wire.limits import Limits
-from boatyard.wire.listener import HTTP2_PREFACE, Server
+from boatyard.wire.listener import Server
 
 Serve = Callable[..., Awaitable[Path]]
 
@@ -318,18 +319,6 @@ async def test_the_peer_of_a_unix_socket_is_known(serve: Serve) -> None:
     assert f"{os.getpid()} {os.geteuid()} {os.getegid()}".encode() in answer
 
 
-async def test_http2_is_refused_with_a_reason(serve: Serve) -> None:
-    path = await serve(echo)
-    reader, writer = await asyncio.open_unix_connection(path)
-    for byte in HTTP2_PREFACE:
-        writer.write(bytes([byte]))
-        await writer.drain()
-    answer = await reader.read()
-    assert answer[3] == 4, "a SETTINGS frame comes first"
-    assert b"does not serve HTTP/2" in answer
-    writer.close()
-
-
 @pytest.mark.parametrize("prefix", [b"P", b"PO", b"PU"])
 async def test_methods_that_begin_like_the_preface_are_http1(serve: Serve, prefix: bytes) -> None:
     path = await serve(echo)
@@ -435,7 +424,7 @@ requests = st.sampled_from(
         b"GET / HTTP/1.1\r\nhost: x\r\n\r\n",
         b"POST /p HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nbody",
         b"POST /c HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
-        HTTP2_PREFACE,
+        PREFACE,
     ]
 )
 garbage = st.one_of(st.binary(max_size=200), requests, st.sampled_from([b"\r\n", b"\0", b"HTTP/1.1", b"0\r\n\r\n"]))
