@@ -65,6 +65,8 @@ async def answer(
     running.add(task)
     task.add_done_callback(lambda _: feed.news.set())
     watcher = asyncio.ensure_future(until_gone)
+    # A thread of the work may be waiting for what the watcher reads: when the daemon stops, both end.
+    running.add(watcher)
     watcher.add_done_callback(lambda watcher: _cancel_if_gone(watcher, task))
     try:
         await _pass_on(task, form, feed, send)

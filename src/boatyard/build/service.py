@@ -46,6 +46,9 @@ IMAGES = ("image", "oci", "docker")
 FailedStep = Callable[[ContainerSpec, str], Awaitable[None]]
 """Offers a failed step's state to the requester (a shell in it) and returns when it is done with it."""
 
+Planned = Callable[[FrontendResult], None]
+"""Is told what the frontend made of the request, before any of it is solved."""
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -105,6 +108,7 @@ class BuildService:
         *,
         failed: FailedStep | None = None,
         verifier: Verifier | None = None,
+        planned: Planned | None = None,
     ) -> BuildReply:
         """Run a request to its end. Raises what it failed with; cancelling the task cancels the build and leaves
         nothing. `verifier` is a client that judges the sources for itself."""
@@ -123,6 +127,8 @@ class BuildService:
             policies = Policies(request.source_policies, self.source_policies, verifier)
             async with self._job(request, requester, tell, known, failed, policies) as (job, context, ahead, bridge):
                 result = await self._frontend(request, bridge, known)
+                if planned is not None:
+                    planned(result)
                 if any(export.type in IMAGES for export in request.exports):
                     ahead.want(digest for image in result.images for digest in lineage(image.edge))
                 images = await self._solve(result, job)

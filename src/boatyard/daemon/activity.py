@@ -7,11 +7,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from boatyard.api.engine.version import split
 from boatyard.client.documents.envelope import PREFIX
 from boatyard.wire.asgi import Application, Receive, Scope, Send
 
 QUIET = 0.5
-_NO_WORK = frozenset(f"{PREFIX}/{name}" for name in ("ping", "version", "info", "shutdown"))
+_NO_WORK = frozenset(
+    (*(f"{PREFIX}/{name}" for name in ("ping", "version", "info", "shutdown")), "/_ping", "/version", "/info")
+)
 """Asking how the daemon is, is no work."""
 
 
@@ -59,7 +62,7 @@ class Counted:
         self._activity = activity
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] in _NO_WORK:
+        if split(scope["path"])[1] in _NO_WORK:
             await self._application(scope, receive, send)
             return
         with self._activity.working():

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from boatyard import __version__
+from boatyard.build.source.address import shown
 from boatyard.client.documents.envelope import API_VERSION
 from boatyard.client.documents.system import Check, DaemonInfo
 from boatyard.client.places import Card
@@ -56,6 +57,7 @@ class Control:
             cpus=len(os.sched_getaffinity(0)),
             memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             labels=self._config.labels,
+            proxy={name: shown(value) for name, value in self._config.proxy.variables().items()},
             warnings=tuple(self._yard.warnings()),
         )
 

@@ -13,8 +13,11 @@ from contextlib import AsyncExitStack, contextmanager, suppress
 
 import msgspec
 
+from boatyard.api.engine import router as engine
+from boatyard.api.engine import services as engine_services
+from boatyard.api.faces import Faces
+from boatyard.api.native import router as native
 from boatyard.api.native.offers import Offers
-from boatyard.api.native.router import application
 from boatyard.api.native.services import Services
 from boatyard.api.stream import Running
 from boatyard.client.places import CARD_NAME, Card, beside
@@ -64,9 +67,11 @@ async def serve(
         addresses = [f"unix://{stream.path}" for stream in streams]
         control = Control(config, card, activity, yard, addresses, vanish)
         grpc = GrpcFace(yard, activity)
-        server = Server(
-            Counted(application(_services(control, yard), offers, running), activity), http2=grpc.connection
+        faces = Faces(
+            native.application(_services(control, yard), offers, running),
+            engine.application(_engine_services(control, yard), running),
         )
+        server = Server(Counted(faces, activity), http2=grpc.connection)
         stack.callback(offers.close)
         for packet in packets:
             stack.callback(PacketListener(packet.socket, offers).close)
@@ -96,6 +101,17 @@ async def serve(
 
 def _services(control: Control, yard: Yard) -> Services:
     return Services(system=control, builds=yard.builds, images=yard.images, disk=yard.disk, runs=yard.runs)
+
+
+def _engine_services(control: Control, yard: Yard) -> engine_services.Services:
+    return engine_services.Services(
+        system=control,
+        images=yard.images,
+        builds=yard.builds,
+        disk=yard.disk,
+        events=yard.events,
+        scratch=yard.scratch,
+    )
 
 
 def _handle_signals(loop: asyncio.AbstractEventLoop, stopping: asyncio.Event) -> None:

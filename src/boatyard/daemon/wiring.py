@@ -16,8 +16,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from boatyard.api.native.services import BuildService as NativeBuilds
-from boatyard.api.native.services import DiskService, ImageService, RunService
 from boatyard.build.cache.records import SqliteRecords
 from boatyard.build.copying.memory import ContextMemory
 from boatyard.build.exporter.archive import ArchiveExporter
@@ -41,8 +39,10 @@ from boatyard.daemon.activity import Activity
 from boatyard.daemon.config import Config, GcConfig
 from boatyard.daemon.services.builds import Builds
 from boatyard.daemon.services.disk import Disk
+from boatyard.daemon.services.happenings import ImageHappenings
 from boatyard.daemon.services.images import Images as ImageRequests
 from boatyard.daemon.services.runs import Runs
+from boatyard.engine.events import Events
 from boatyard.engine.run import Runner
 from boatyard.errors import BoatyardError
 from boatyard.image import documents, gc
@@ -53,6 +53,7 @@ from boatyard.image.layer.chain import LayerId
 from boatyard.image.layer.store import LayerStore
 from boatyard.image.lease import Leases
 from boatyard.image.platform import host_platform
+from boatyard.image.snapshot.area import remove_tree
 from boatyard.image.snapshot.choice import choose_snapshotter
 from boatyard.image.store import ImageStore
 from boatyard.image.transfer import ImageTransfer
@@ -68,16 +69,18 @@ GC_INTERVAL = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Yard:
-    """The parts that the daemon's faces talk to. Those that are None are not served."""
+    """The parts that the daemon's faces talk to. `scratch`: where contexts are unpacked."""
 
     components: Callable[[], Awaitable[Sequence[Component]]]
     checks: Callable[[], Awaitable[Sequence[Check]]]
     warnings: Callable[[], Sequence[str]]
     platforms: Sequence[str]
-    builds: NativeBuilds | None = None
-    images: ImageService | None = None
-    disk: DiskService | None = None
-    runs: RunService | None = None
+    builds: Builds
+    images: ImageRequests
+    disk: Disk
+    runs: Runs
+    events: Events
+    scratch: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,7 @@ class Stores:
     layers: LayerStore
     images: ImageStore
     leases: Leases
+    happenings: ImageHappenings
 
 
 @asynccontextmanager
@@ -95,7 +99,8 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
     """Make everything below the daemon's root, clean up what an earlier daemon left, and take it down at the end."""
     root = Path(config.root)
     async with AsyncExitStack() as stack:
-        stores = _open_stores(root, stack)
+        events = Events()
+        stores = _open_stores(root, stack, events)
         executor = OciExecutor(
             Path(config.run) / "containers",
             RuntimeConfig(
@@ -114,6 +119,7 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
         sources = _made(root / "sources")
         for kind in ("git", "http", "local/indexes", "local/copies"):
             drop_leftovers(sources / kind)
+        scratch = _emptied(sources / "uploads")
         solver = Solver(records, ChainResults(stores.layers), parallelism=config.max_parallelism or _parallelism())
         stack.push_async_callback(solver.settled)
         worker = Worker(
@@ -180,7 +186,11 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
             platforms=[str(host_platform())],
             builds=Builds(service, executor, trust_host_ca=config.trust_host_ca, proxy=proxy, ended=collector.wake),
             images=ImageRequests(
-                stores.images, stores.layers, ImageTransfer(stores.images, stores.layers, stores.leases), sweep
+                stores.images,
+                stores.layers,
+                ImageTransfer(stores.images, stores.layers, stores.leases),
+                sweep,
+                stores.happenings,
             ),
             disk=Disk(usage, pruner, cache_mounts, stores.images),
             runs=Runs(
@@ -190,10 +200,12 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
                 trust_host_ca=config.trust_host_ca,
                 proxy=proxy,
             ),
+            events=events,
+            scratch=scratch,
         )
 
 
-def _open_stores(root: Path, stack: AsyncExitStack) -> Stores:
+def _open_stores(root: Path, stack: AsyncExitStack, events: Events) -> Stores:
     database = Database(root / "meta.db")
     stack.callback(database.close)
     content = DirectoryStore(root)
@@ -205,7 +217,8 @@ def _open_stores(root: Path, stack: AsyncExitStack) -> Stores:
     layers.cleanup()
     leases = Leases(database)
     leases.drop_process_leases()
-    return Stores(content, layers, ImageStore(database, content), leases)
+    happenings = ImageHappenings(events, content)
+    return Stores(content, layers, ImageStore(database, content, told=happenings.change), leases, happenings)
 
 
 def _exporters(stores: Stores) -> dict[str, Exporter]:
@@ -328,6 +341,13 @@ async def _checks(executor: OciExecutor, root: Path) -> list[Check]:
 def _parallelism() -> int:
     # Steps wait for networks and disks as much as they compute.
     return max(4, 2 * (os.cpu_count() or 1))
+
+
+def _emptied(directory: Path) -> Path:
+    """What an earlier daemon left there is of no use to this one."""
+    if directory.exists():
+        remove_tree(str(directory))
+    return _made(directory)
 
 
 def _made(directory: Path) -> Path:

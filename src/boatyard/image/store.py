@@ -60,13 +60,36 @@ class Deleted:
     deleted: tuple[Digest, ...]
 
 
-class ImageStore:
-    """One per daemon, made by its wiring. Safe to use from any thread."""
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something that happened in the store: `tag`, `untag`, `create` (an image was built that wasn't there) or `delete`
+    (it lost its last name). `name` is "" where it isn't about one."""
 
-    def __init__(self, database: Database, content: ContentStore, *, clock: Callable[[], float] = time.time) -> None:
+    action: str
+    name: str
+    target: Descriptor
+
+
+def _nobody(change: Change) -> None:
+    """Nobody wants to know."""
+
+
+class ImageStore:
+    """One per daemon, made by its wiring. Safe to use from any thread. `told` is told of each change when it has
+    happened, in the thread that made it."""
+
+    def __init__(
+        self,
+        database: Database,
+        content: ContentStore,
+        *,
+        clock: Callable[[], float] = time.time,
+        told: Callable[[Change], None] = _nobody,
+    ) -> None:
         self._database = database
         self._content = content
         self._clock = clock
+        self._told = told
         self._identities: dict[Digest, frozenset[Digest]] = {}
         self.generation = 0
         """Grows with every change: a garbage collection sees by it that it has to look again."""
@@ -87,9 +110,12 @@ class ImageStore:
                     return replace(image, target=manifest)
         return None
 
-    def put(self, name: str | Reference | None, target: Descriptor, *, keep_replaced: bool = True) -> Image:
+    def put(
+        self, name: str | Reference | None, target: Descriptor, *, keep_replaced: bool = True, built: bool = False
+    ) -> Image:
         """Let `name` stand for `target`, whose document must be in the content store. None: a dangling image. What the
-        name stood for before becomes dangling if it has no other name, unless `keep_replaced` is false."""
+        name stood for before becomes dangling if it has no other name, unless `keep_replaced` is false. `built`: the
+        image was made here."""
         if name is None:
             key = _DANGLING + target.digest
         else:
@@ -104,6 +130,7 @@ class ImageStore:
                 raise NotFoundError(f"can't name {key}: its manifest {target.digest} is not in the content store")
             now = self._clock()
             before = self._row(key)
+            created_now = built and not self.named(target.digest)
             created = before.created if before and before.target.digest == target.digest else now
             connection.execute(
                 "INSERT OR REPLACE INTO images (name, descriptor, digest, created, updated) VALUES (?, ?, ?, ?, ?)",
@@ -114,10 +141,20 @@ class ImageStore:
             if before and keep_replaced and not self.named(before.target.digest):
                 self.put(None, before.target)
             self.generation += 1
+        if created_now:
+            self._told(Change("create", "", target))
+        if name is not None:
+            self._told(Change("tag", key, target))
         return Image(key, target, created, now)
 
     def remove(self, name: str | Reference) -> Image:
         """Take away one name and leave nothing in its place. NotFoundError."""
+        image = self._remove(name)
+        if not image.dangling:
+            self._told(Change("untag", image.name, image.target))
+        return image
+
+    def _remove(self, name: str | Reference) -> Image:
         key = name if isinstance(name, str) and name.startswith(_DANGLING) else str(_normalised(name))
         with self._database.transaction() as connection:
             image = self._row(key)
@@ -147,9 +184,14 @@ class ImageStore:
                         hint="remove it by name, or add --force to remove all of them",
                     )
             for each in doomed:
-                self.remove(each.name)
+                self._remove(each.name)
             untagged = tuple(each.name for each in doomed if not each.dangling)
-            return Deleted(untagged, () if self.named(digest) else (digest,))
+            last = not self.named(digest)
+        for name in untagged:
+            self._told(Change("untag", name, image.target))
+        if last:
+            self._told(Change("delete", "", image.target))
+        return Deleted(untagged, (digest,) if last else ())
 
     def list(self) -> Sequence[Image]:
         """All images, dangling ones too, by name."""

@@ -252,3 +252,26 @@ def test_the_image_id_is_the_configs_digest(content: MemoryStore, images: ImageS
     image = images.put("tool", index)
     assert images.id(image, AMD64) == config_digest(content, first)
     assert images.id(images.put("single", first)) == config_digest(content, first)
+
+
+def test_changes_are_told_when_they_have_happened(content: MemoryStore) -> None:
+    told: list[tuple[str, str]] = []
+    store = ImageStore(Database(":memory:"), content, told=lambda change: told.append((change.action, change.name)))
+    first, second = make_image(content), make_image(content, labels={"a": "b"})
+    store.put("tool", first, built=True)
+    store.put("other", first, built=True)
+    store.put("tool", second)
+    assert told == [
+        ("create", ""),
+        ("tag", "docker.io/library/tool:latest"),
+        ("tag", "docker.io/library/other:latest"),
+        ("tag", "docker.io/library/tool:latest"),
+    ]
+    del told[:]
+    store.delete("tool")
+    store.remove("other")
+    assert told == [
+        ("untag", "docker.io/library/tool:latest"),
+        ("delete", ""),
+        ("untag", "docker.io/library/other:latest"),
+    ]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Awaitable
 from functools import partial
 
+from boatyard.api.download import download
 from boatyard.api.feed import Feed
 from boatyard.api.native.form import Lines
 from boatyard.api.native.offers import Offers
@@ -32,8 +31,8 @@ from boatyard.client.documents.images import (
 )
 from boatyard.errors import InvalidError
 from boatyard.progress import Event
-from boatyard.wire.asgi import Receive, Send, until_disconnected
-from boatyard.wire.pipes import Pipe, open_pipe, pieces_of, pump_body
+from boatyard.wire.asgi import Receive, Send
+from boatyard.wire.pipes import open_pipe, pump_body
 
 _NAME = Parameter("name", "a name, an ID or an ID's prefix", required=True)
 _PLATFORM = Parameter("platform", "which image of a multi-platform name")
@@ -191,44 +190,12 @@ async def _load_body(service: ImageService, incoming: Incoming, receive: Receive
 
 
 async def _save_body(service: ImageService, incoming: Incoming, receive: Receive, send: Send, running: Running) -> None:
-    """An error before the first byte is an answer; after it, the connection breaks off without an end."""
     request = decode(await read_body(receive), ImageSave)
     if request.token:
         raise InvalidError("a token makes no sense where the archive is the answer's body")
-    with open_pipe() as pipe:
-        saving = asyncio.ensure_future(_save_to_pipe(service, request, pipe))
-        running.add(saving)
-        watcher = asyncio.ensure_future(until_disconnected(receive))
-        watcher.add_done_callback(lambda _: saving.cancel())
-        try:
-            await _send_archive(send, pipe, saving)
-        finally:
-            watcher.cancel()
-            # First the reader: the thread that writes may be waiting for it.
-            pipe.close_readable()
-            saving.cancel()
-            await asyncio.wait((saving,))
-
-
-async def _save_to_pipe(service: ImageService, request: ImageSave, pipe: Pipe) -> ImagesSaved:
-    try:
-        return await service.save_images(request, pipe.writable, _ignore)
-    finally:
-        pipe.close_writable()
-
-
-async def _send_archive(send: Send, pipe: Pipe, saving: Awaitable[ImagesSaved]) -> None:
-    head = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", _ARCHIVE.encode("ascii"))]}
-    begun = False
-    async for piece in pieces_of(pipe):
-        if not begun:
-            begun = True
-            await send(head)
-        await send({"type": "http.response.body", "body": piece, "more_body": True})
-    await saving
-    if not begun:
-        await send(head)
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+    await download(
+        lambda target: service.save_images(request, target, _ignore), _ARCHIVE.encode("ascii"), running, receive, send
+    )
 
 
 def _ignore(event: Event) -> None:

@@ -40,10 +40,10 @@ class ImageExporter:
         ]
         target, config = await asyncio.to_thread(self._keep, assembled, wanted, request.multi_platform)
         for name in wanted.names:
-            self._images.put(name, target)
+            self._images.put(name, target, built=True)
             step.status(f"naming to {name}", done=True)
         if not wanted.names and not self._images.named(target.digest):
-            self._images.put(None, target)
+            self._images.put(None, target, built=True)
         return Exported(assemble.response(wanted.names, target, config))
 
     def _keep(

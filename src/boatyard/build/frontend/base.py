@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from boatyard.build.llb.graph import Edge, Graph
+from boatyard.build.llb.graph import Edge, Graph, SourceLocation
 from boatyard.image.digest import Digest
 from boatyard.image.platform import Platform
 from boatyard.image.spec import ImageConfig
@@ -71,13 +71,24 @@ class PlatformResult:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceStep:
+    """An instruction that had a part in the result, as it is written. The vertices it became carry the same location;
+    there may be several, or none (it only changed the image's config)."""
+
+    text: str
+    location: SourceLocation
+
+
+@dataclass(frozen=True, slots=True)
 class FrontendResult:
     """`images`: one entry a platform, in request order. `metadata`: answers of subrequests ("result.json",
-    "result.txt", "result.statuscode") and exporter hints. `files`: file name -> text, for excerpts."""
+    "result.txt", "result.statuscode") and exporter hints. `files`: file name -> text, for excerpts. `steps`: what the
+    source says, in its order, for those who tell progress in its terms."""
 
     images: tuple[PlatformResult, ...] = ()
     metadata: Mapping[str, bytes] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    steps: tuple[SourceStep, ...] = ()
     multi_platform: bool = False
     epoch: int | None = None
     """SOURCE_DATE_EPOCH, where the request or the Dockerfile sets it."""

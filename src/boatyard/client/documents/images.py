@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from boatyard.image.spec import Descriptor
+
 
 class ImageSummary(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One image ID with all its names. `id` is the config's digest, `digest` the manifest's or index's."""
@@ -20,6 +22,8 @@ class ImageSummary(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
     """Bytes of all layers, uncompressed."""
     unique_size: int = 0
     labels: dict[str, str] = {}
+    descriptor: Descriptor | None = None
+    """Of the manifest or index that the names stand for."""
     problem: str = ""
     """Why nothing more is known of it than its name: a document of it is damaged or missing."""
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -15,8 +15,8 @@ from boatyard.build import debug
 from boatyard.build import request as requests
 from boatyard.build.history import BuildRecord
 from boatyard.build.llb.graph import ProxyEnv
-from boatyard.build.requester import ClientDirectory
-from boatyard.build.service import BuildService
+from boatyard.build.requester import ClientDirectory, Requester
+from boatyard.build.service import BuildService, Planned
 from boatyard.build.tree.report import ContextReport as TreeReport
 from boatyard.client.documents.builds import (
     BuildDelete,
@@ -42,8 +42,8 @@ FOLLOW_INTERVAL = 0.2
 
 
 class Builds:
-    """Implements `BuildService` of the native API. `trust_host_ca` and `proxy` are the configuration's; `ended` is
-    called whenever a build has ended."""
+    """Implements `BuildService` of the native API and of Docker's. `trust_host_ca` and `proxy` are the configuration's;
+    `ended` is called whenever a build has ended."""
 
     def __init__(
         self,
@@ -80,14 +80,10 @@ class Builds:
             assert terminal is not None
             await self._executor.run(_shell(spec, debug.SHELL, terminal), terminal)
 
-        try:
+        async with self._building():
             reply = await self._service.build(
                 self._request(request), requester, tell, failed=failed if terminal is not None else None
             )
-        finally:
-            self._tell_ended()
-            async with self._ended:
-                self._ended.notify_all()
         return BuildResult(
             ref=reply.ref,
             response=dict(reply.response),
@@ -98,6 +94,26 @@ class Builds:
             duration=time.time() - started,
             context_reports=tuple(_report(name, report) for name, report in reply.context_reports),
         )
+
+    async def run(
+        self, request: requests.BuildRequest, requester: Requester, emit: Emit, *, planned: Planned | None = None
+    ) -> requests.BuildReply:
+        """A request in the builder's own terms, for faces that don't know this daemon's settings."""
+        request = replace(request, trust_host_ca=self._trust_host_ca, proxy=proxy_environment(self._proxy))
+        async with self._building():
+            return await self._service.build(request, requester, emit, planned=planned)
+
+    def cancel(self, ref: str) -> None:
+        self._service.cancel(ref)
+
+    @asynccontextmanager
+    async def _building(self) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            self._tell_ended()
+            async with self._ended:
+                self._ended.notify_all()
 
     def _request(self, request: BuildRequest) -> requests.BuildRequest:
         proxy = request.proxy if request.proxy is not None else self._proxy

@@ -12,6 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 
+from boatyard.api.engine.services import LayerUse, ManifestDetail
 from boatyard.build.solver.step import SharedStep
 from boatyard.client.documents.images import (
     Bootstrapped,
@@ -28,6 +29,8 @@ from boatyard.client.documents.images import (
     ImagesSaved,
     ImageSummary,
 )
+from boatyard.daemon.services import holdings
+from boatyard.daemon.services.happenings import ImageHappenings
 from boatyard.errors import BoatyardError, InvalidError, NotFoundError
 from boatyard.image import documents, spec
 from boatyard.image import platform as platforms
@@ -47,15 +50,25 @@ T = TypeVar("T")
 
 
 class Images:
-    """Implements `ImageService` of the native API. `sweep` frees what nothing refers to any more; bytes."""
+    """Implements `ImageService` of the native API and of Docker's. `sweep` frees what nothing refers to any more;
+    bytes."""
 
     def __init__(
-        self, store: ImageStore, layers: LayerStore, transfer: ImageTransfer, sweep: Callable[[], int]
+        self,
+        store: ImageStore,
+        layers: LayerStore,
+        transfer: ImageTransfer,
+        sweep: Callable[[], int],
+        happenings: ImageHappenings,
     ) -> None:
         self._store = store
         self._layers = layers
         self._transfer = transfer
         self._sweep = sweep
+        self._happenings = happenings
+
+    async def resolve_image(self, name: str) -> None:
+        await asyncio.to_thread(self._store.resolve, name)
 
     async def list_images(self, filters: Sequence[str]) -> Sequence[ImageSummary]:
         return await asyncio.to_thread(self._list, filters)
@@ -65,9 +78,13 @@ class Images:
         for image in self._store.list():
             by_digest.setdefault(image.target.digest, []).append(image)
         found = [self._listed(images) for images in by_digest.values()]
+        if patterns := [text.partition("=")[2] for text in filters if text.startswith("reference=")]:
+            found = [_narrowed(image, patterns) for image in found]
+            found = [image for image in found if image.names]
         for text in filters:
-            matches = self._filter(text)
-            found = [image for image in found if matches(image)]
+            if not text.startswith("reference="):
+                matches = self._filter(text)
+                found = [image for image in found if matches(image)]
         return sorted(found, key=lambda image: image.created or 0, reverse=True)
 
     def _filter(self, text: str) -> Callable[[ImageSummary], bool]:
@@ -107,6 +124,7 @@ class Images:
             "stored": max(image.updated for image in images),
             "size": sum(self._sizes(chosen)),
             "labels": dict(chosen.config.config.labels),
+            "descriptor": target,
         }
 
     def _platforms(self, image: Image) -> list[ImageDocuments]:
@@ -155,6 +173,12 @@ class Images:
 
     def _named(self, image: Image) -> Sequence[Image]:
         return self._store.named(image.target.digest) or (image,)
+
+    async def image_manifests(self, name: str) -> Sequence[ManifestDetail]:
+        return await asyncio.to_thread(lambda: list(holdings.manifests(self._layers, self._store.resolve(name).target)))
+
+    async def layer_use(self) -> LayerUse:
+        return await asyncio.to_thread(lambda: holdings.layer_use(self._layers, self._store.list()))
 
     async def image_history(self, name: str, platform: str) -> ImageHistory:
         return await asyncio.to_thread(self._history, name, platform)
@@ -220,6 +244,8 @@ class Images:
     async def load_images(self, archive_fd: int, emit: Emit) -> ImagesLoaded:
         with _shown(emit, "loading images") as step:
             loaded = await _finished(self._transfer.load, archive_fd, _told(step))
+        for id in loaded.ids:
+            self._happenings.loaded("load", id)
         return ImagesLoaded(names=loaded.names, ids=loaded.ids)
 
     async def import_image(self, request: ImageImport, archive_fd: int, emit: Emit) -> ImagesLoaded:
@@ -235,6 +261,8 @@ class Images:
             loaded = await _finished(
                 self._transfer.import_rootfs, archive_fd, name, platform, config, request.message, time.time()
             )
+        for id in loaded.ids:
+            self._happenings.loaded("import", id)
         return ImagesLoaded(names=loaded.names, ids=loaded.ids)
 
     async def save_images(self, request: ImageSave, target_fd: int, emit: Emit) -> ImagesSaved:
@@ -250,6 +278,8 @@ class Images:
                 level=request.compression_level,
                 told=_told(step),
             )
+        for id in dict.fromkeys(self._store.id(image) for _, image in wanted):
+            self._happenings.loaded("save", id)
         return ImagesSaved(bytes=saved.bytes, digest=saved.digest)
 
     async def bootstrap(self, request: BootstrapRequest, emit: Emit) -> Bootstrapped:
@@ -311,12 +341,20 @@ def _told(step: SharedStep) -> Callable[[str, int, int], None]:
 def _matches(image: ImageSummary, field: str, value: str) -> bool:
     if field == "dangling":
         return (not image.names) == (value.lower() in ("true", "1"))
-    if field == "reference":
-        return any(fnmatch.fnmatchcase(spelling, value) for name in image.names for spelling in _spellings(name))
     if field == "label":
         name, equals, wanted = value.partition("=")
         return name in image.labels and (not equals or image.labels[name] == wanted)
     raise InvalidError(f"unknown filter {field!r}", hint="use dangling, reference, label, before or since")
+
+
+def _narrowed(image: ImageSummary, patterns: Sequence[str]) -> ImageSummary:
+    """With those of its names that one of the patterns fits."""
+    names = tuple(
+        name
+        for name in image.names
+        if any(fnmatch.fnmatchcase(spelling, pattern) for spelling in _spellings(name) for pattern in patterns)
+    )
+    return msgspec.structs.replace(image, names=names)
 
 
 def _spellings(name: str) -> Iterable[str]:

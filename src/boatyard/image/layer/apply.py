@@ -73,15 +73,17 @@ def apply(
     owner: tuple[int, int] | None = None,
     flavour: Flavour | None = None,
     limits: Limits = DEFAULT_LIMITS,
+    open_end: bool = False,
 ) -> Applied:
     """Unpack to `directory`, which nobody else changes meanwhile, and read the stream to its end.
 
     `whiteouts` False takes the stream as a plain archive, in which .wh. names mean nothing. `devices` False refuses
-    device nodes. `owner` gets everything, whatever the entries say. Raises LayerError when the stream is malformed,
-    hostile or too large, and StorageError; what was unpacked until then stays for the caller to remove.
+    device nodes. `owner` gets everything, whatever the entries say. `open_end` as for `TarReader`. Raises LayerError
+    when the stream is malformed, hostile or too large, and StorageError; what was unpacked until then stays for the
+    caller to remove.
     """
     target = _Target(directory, lowers, whiteouts, devices, owner, flavour or native_flavour(), limits)
-    reader = TarReader(stream)
+    reader = TarReader(stream, open_end=open_end)
     entry: Entry | None = None
     try:
         while (entry := reader.next()) is not None:

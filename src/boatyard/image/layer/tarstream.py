@@ -86,10 +86,13 @@ class _Extended:
 
 
 class TarReader:
-    """One pass over a stream, entry by entry. Raises LayerError for whatever isn't tar. Not thread-safe."""
+    """One pass over a stream, entry by entry. Raises LayerError for whatever isn't tar. Not thread-safe.
 
-    def __init__(self, stream: Source) -> None:
+    `open_end`: the stream may end within the padding of its last entry, as some programs leave it."""
+
+    def __init__(self, stream: Source, *, open_end: bool = False) -> None:
         self._readinto = reads_into(stream)
+        self._open_end = open_end
         self._buffer = bytearray(_BUFFER)
         self._view = memoryview(self._buffer)
         self._position = 0
@@ -288,12 +291,15 @@ class TarReader:
         return self._view[start : start + count]
 
     def _skip(self) -> None:
-        left = self._left + self._padding
+        padding = self._padding
+        left = self._left + padding
         self._left = self._padding = 0
         while left > self._end - self._position:
             left -= self._end - self._position
             self._position = self._end
             if not self._fill(1):
+                if self._open_end and left <= padding:
+                    return
                 raise self._truncated()
         self._position += left
 

@@ -31,9 +31,9 @@ class Trickle:
         return self._file.readinto(buffer[: self._piece])
 
 
-def read(data: bytes, piece: int = 1 << 20) -> list[tuple[Entry, bytes]]:
+def read(data: bytes, piece: int = 1 << 20, *, open_end: bool = False) -> list[tuple[Entry, bytes]]:
     """Every entry with its content, holes filled."""
-    reader = TarReader(Trickle(data, piece))
+    reader = TarReader(Trickle(data, piece), open_end=open_end)
     found = []
     for entry in reader:
         content = bytearray(entry.size)
@@ -257,6 +257,14 @@ def test_an_empty_stream_and_one_without_end_mark_are_fine() -> None:
     assert read(b"") == []
     assert len(read(FILE)) == 1
     assert len(read(FILE + bytes(512))) == 1
+
+
+@pytest.mark.parametrize("end", [0, 1, 23])
+def test_a_stream_may_end_with_the_last_byte_of_content_or_in_its_padding(end: int) -> None:
+    """As that of `docker build -f - .`."""
+    data = header(b"x", b"0", 0, 0, 0, 1000, 0) + bytes(1000 + end)
+    assert [len(content) for _, content in read(data, open_end=True)] == [1000]
+    assert [len(content) for _, content in read(FILE + data, open_end=True)][1:] == [1000]
 
 
 def test_what_follows_the_end_is_read_but_not_looked_at() -> None:

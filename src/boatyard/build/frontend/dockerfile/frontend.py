@@ -7,15 +7,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
-from boatyard.build.frontend.base import Bridge, FrontendRequest, FrontendResult
+from boatyard.build.frontend.base import Bridge, FrontendRequest, FrontendResult, SourceStep
 from boatyard.build.frontend.dockerfile import context as contexts
 from boatyard.build.frontend.dockerfile import options as options_
 from boatyard.build.frontend.dockerfile import subrequests
 from boatyard.build.frontend.dockerfile.ast import Source as SourceText
 from boatyard.build.frontend.dockerfile.context import BuildContext
 from boatyard.build.frontend.dockerfile.convert.converter import Source, convert
+from boatyard.build.frontend.dockerfile.convert.stage import StageBuild
 from boatyard.build.frontend.dockerfile.directives import detect_syntax
 from boatyard.build.frontend.dockerfile.lint import LintReport, check_options
 from boatyard.build.frontend.dockerfile.named import NamedContexts
@@ -23,6 +24,7 @@ from boatyard.build.frontend.dockerfile.options import BuildOptions
 from boatyard.build.frontend.dockerfile.parser import parse
 from boatyard.build.frontend.dockerfile.together import together
 from boatyard.build.frontend.dockerfile.unused import unused_arguments
+from boatyard.build.llb.graph import SourceLocation
 from boatyard.errors import BoatyardError, InvalidError, UnsupportedError
 from boatyard.image import reference as references
 from boatyard.image.platform import Platform
@@ -81,9 +83,25 @@ async def _build(source: Source) -> FrontendResult:
     return FrontendResult(
         images=tuple(item.result for item in converted),
         files={source.dockerfile.filename: source.dockerfile.source},
+        steps=tuple(_steps(source, converted[0].stages)),
         multi_platform=source.options.multi_platform,
         epoch=converted[0].epoch,
     )
+
+
+def _steps(source: Source, stages: Sequence[StageBuild]) -> Iterator[SourceStep]:
+    """In the order of the file. What triggers of a base brought in stands at its FROM."""
+    filename = source.dockerfile.filename
+    for argument in source.dockerfile.arguments:
+        yield SourceStep(argument.text, SourceLocation(filename, argument.range.start, argument.range.end))
+    for build in sorted(stages, key=lambda build: build.stage.index):
+        if not build.registered:
+            continue
+        yield SourceStep(build.stage.text, SourceLocation(filename, build.stage.range.start, build.stage.range.end))
+        for step in build.steps:
+            place = step.instruction.range
+            if not step.trigger:
+                yield SourceStep(step.instruction.text, SourceLocation(filename, place.start, place.end))
 
 
 def _warn(source: Source) -> None:
