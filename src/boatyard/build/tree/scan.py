@@ -28,6 +28,7 @@ from boatyard.build.tree.report import ContextReport, report
 from boatyard.errors import ConflictError, DeniedError
 from boatyard.paths.beneath import open_directory
 from boatyard.paths.filter import Filter, Plan
+from boatyard.paths.xattrs import portable_xattrs
 
 _CHANGED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 """Gone, or a link or a socket now."""
@@ -125,7 +126,7 @@ class ClientTree:
                         os.close(descriptor)
                 elif node.is_directory:
                     now = time.time_ns()
-                    _finish(node, b"", _xattrs(reader.directory(node.path)), is_racy(node, now))
+                    _finish(node, b"", portable_xattrs(reader.directory(node.path)), is_racy(node, now))
                 else:
                     _finish(node, b"", NO_XATTRS)
 
@@ -190,7 +191,7 @@ class ClientReader:
     def confirm(self, node: Node, descriptor: int, digest: bytes) -> Mapping[str, bytes]:
         """What was scanned, and is still there after it was read, was there all the time."""
         assert isinstance(node, LocalNode)
-        found = NO_XATTRS if node.learned else _xattrs(descriptor)
+        found = NO_XATTRS if node.learned else portable_xattrs(descriptor)
         if not is_same(node, os.fstat(descriptor)):
             raise ContextChangedError(node.path)
         if digest:
@@ -366,22 +367,3 @@ def _local(path: str, status: os.stat_result, link: str) -> LocalNode:
         link,
         changed_ns=status.st_ctime_ns,
     )
-
-
-def _xattrs(file: int) -> Mapping[str, bytes]:
-    """Those that mean the same in an image: a client's security labels and overlay marks don't."""
-    try:
-        names = os.listxattr(file)
-    except OSError as error:
-        if error.errno == errno.EOPNOTSUPP:
-            return NO_XATTRS
-        raise
-    if not names:
-        return NO_XATTRS
-    return {name: os.getxattr(file, name) for name in sorted(names) if _is_portable(name)}
-
-
-def _is_portable(name: str) -> bool:
-    if name.startswith("user."):
-        return not name.startswith("user.overlay.")
-    return name in ("security.capability", "system.posix_acl_access", "system.posix_acl_default")
