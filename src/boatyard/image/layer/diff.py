@@ -12,7 +12,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -20,18 +21,18 @@ from boatyard.errors import BoatyardError, LayerError, UnavailableError
 from boatyard.image.layer import tarstream
 from boatyard.image.layer.apply import OPAQUE, WHITEOUT
 from boatyard.image.layer.tarheader import END, header
+from boatyard.image.layer.tracing import CHUNK, Trace
 from boatyard.image.snapshot.disk import storage_error
 from boatyard.image.snapshot.merging import list_xattrs
 from boatyard.image.snapshot.whiteout import OVERLAY_XATTRS, Flavour, native_flavour
-
-CHUNK = 1 << 20
-"""All that is written comes in pieces of this size, but for the last."""
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _ZEROS = memoryview(bytes(CHUNK))
 _OF_THE_HOST = frozenset(("security.selinux", "security.ima", "security.evm"))
 """Labels and signatures that belong to the machine on which the file lies."""
 _NONE: Mapping[bytes, bytes] = {}
+_Entry = tuple[bytes, bytes, os.stat_result]
+"""Name in the layer, path, status."""
 
 
 class Sink(Protocol):
@@ -39,13 +40,31 @@ class Sink(Protocol):
         """Takes the view over: it is never written to again."""
 
 
-def write_layer(directory: Path, out: Sink, *, max_mtime: int | None = None, flavour: Flavour | None = None) -> None:
-    """Write everything in `directory`. `max_mtime` (seconds since the epoch) replaces later times.
+class Resumable(Sink, Protocol):
+    """A sink that knows streams it was given before: it is told what comes, and needn't be given what it knows; see
+    `layer.tracing`."""
+
+    @property
+    def earlier(self) -> Sequence[Trace]: ...
+    def resume(self, trace: Trace, chunks: int, entries: int) -> None: ...
+    def entry(self, mark: int, start: int) -> None: ...
+
+
+def write_layer(
+    directory: Path,
+    out: Sink,
+    *,
+    max_mtime: int | None = None,
+    flavour: Flavour | None = None,
+    tracer: Resumable | None = None,
+) -> None:
+    """Write everything in `directory`. `max_mtime` (seconds since the epoch) replaces later times. `tracer` is `out`,
+    when that can do without what it knows.
 
     Sockets are left out, as tar has no word for them; the root directory is, unless its mode, owner or xattrs are other
     than usual. Raises LayerError when the files change meanwhile or can't be put in a layer.
     """
-    packer = _Packer(os.fsencode(directory), out, max_mtime, flavour or native_flavour())
+    packer = _Packer(os.fsencode(directory), out, max_mtime, flavour or native_flavour(), tracer)
     try:
         packer.run()
     except FileNotFoundError as error:
@@ -55,54 +74,121 @@ def write_layer(directory: Path, out: Sink, *, max_mtime: int | None = None, fla
 
 
 class _Packer:
-    def __init__(self, root: bytes, out: Sink, max_mtime: int | None, flavour: Flavour) -> None:
+    def __init__(
+        self, root: bytes, out: Sink, max_mtime: int | None, flavour: Flavour, tracer: Resumable | None
+    ) -> None:
         self._root = root
+        self._tracer = tracer
         self._out = out
         self._max_mtime = max_mtime
         self._opaque = flavour.opaque
         self._buffer = memoryview(bytearray(CHUNK))
         self._used = 0
+        self._start = 0
+        """Offset in the stream of the buffer's first byte."""
+        self._skip = 0
+        """Bytes that come next and were written before."""
         self._links: dict[tuple[int, int], bytes] = {}
 
     def run(self) -> None:
-        self._root_directory()
-        stack = [iter(self._names(self._root, b""))]
-        while stack:
-            for name, path, status in stack[-1]:
-                mode = status.st_mode
-                if stat.S_ISREG(mode):
-                    self._file(name, path, status)
-                elif stat.S_ISDIR(mode):
-                    self._directory(name + b"/", path, status)
-                    stack.append(iter(self._names(path, name + b"/")))
-                    break
-                else:
-                    self._special(name, path, status)
-            else:
-                stack.pop()
+        entries = self._entries()
+        if self._tracer is None:
+            for entry in entries:
+                self._emit(entry)
+        else:
+            for entry in self._unknown(entries, self._tracer):
+                self._tracer.entry(self._mark(entry), self._start + self._used - self._skip)
+                self._emit(entry)
         self._put(END)
         if self._used:
             self._flush()
 
-    def _names(self, directory: bytes, prefix: bytes) -> list[tuple[bytes, bytes, os.stat_result]]:
+    def _entries(self) -> Iterator[_Entry]:
+        """Everything that has a header, in order."""
+        yield b"./", self._root, os.lstat(self._root)
+        stack = [iter(self._names(self._root, b""))]
+        while stack:
+            for name, path, status in stack[-1]:
+                if stat.S_ISDIR(status.st_mode):
+                    yield name + b"/", path, status
+                    stack.append(iter(self._names(path, name + b"/")))
+                    break
+                yield name, path, status
+            else:
+                stack.pop()
+
+    def _names(self, directory: bytes, prefix: bytes) -> list[_Entry]:
         with os.scandir(directory) as entries:
             found = [(prefix + entry.name, entry.path, entry.stat(follow_symlinks=False)) for entry in entries]
         found.sort()
         return found
 
-    def _root_directory(self) -> None:
-        status = os.lstat(self._root)
-        xattrs, opaque = self._xattrs(self._root)
-        if xattrs or (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid) != (0o755, 0, 0):
-            self._head(b"./", tarstream.DIRECTORY, status, xattrs=xattrs)
-        if opaque:
-            self._put(header(OPAQUE, tarstream.REGULAR, 0, 0, 0, 0, 0))
+    def _emit(self, entry: _Entry) -> None:
+        name, path, status = entry
+        mode = status.st_mode
+        if stat.S_ISREG(mode):
+            self._file(name, path, status)
+        elif stat.S_ISDIR(mode):
+            self._directory(name, path, status)
+        else:
+            self._special(name, path, status)
 
     def _directory(self, name: bytes, path: bytes, status: os.stat_result) -> None:
         xattrs, opaque = self._xattrs(path)
-        self._head(name, tarstream.DIRECTORY, status, xattrs=xattrs)
+        root = name == b"./"
+        if not root or xattrs or not _is_usual(status):
+            self._head(name, tarstream.DIRECTORY, status, xattrs=xattrs)
         if opaque:
-            self._put(header(name + OPAQUE, tarstream.REGULAR, 0, 0, 0, 0, 0))
+            self._put(header((b"" if root else name) + OPAQUE, tarstream.REGULAR, 0, 0, 0, 0, 0))
+
+    # What was written before
+
+    def _unknown(self, entries: Iterator[_Entry], tracer: Resumable) -> Iterator[_Entry]:
+        """The entries from the first that differs from what the tracer knows, and those before it that its last state
+        doesn't cover whole; the tracer and this object stand at the beginning of the first one then."""
+        known = list(tracer.earlier)
+        trace: Trace | None = None
+        recent: deque[_Entry] = deque()
+        """Those from number `first` on, in which the last state before them begins."""
+        first = chunks = 0
+        entry: _Entry | None = None
+        for count, entry in enumerate(entries):
+            mark = self._mark(entry)
+            known = [each for each in known if each.has(count, mark)]
+            if not known:
+                break
+            if stat.S_ISREG(entry[2].st_mode) and entry[2].st_nlink > 1:
+                self._links.setdefault((entry[2].st_dev, entry[2].st_ino), entry[0])
+            recent.append(entry)
+            if trace is None or known[0].chunks_before(count) > chunks:
+                trace = known[0]
+                chunks = trace.chunks_before(count)
+                while len(recent) > 1 and trace.starts[first + 1] <= chunks * CHUNK:
+                    recent.popleft()
+                    first += 1
+            entry = None
+        if trace is not None:
+            tracer.resume(trace, chunks, first)
+            self._start = chunks * CHUNK
+            self._skip = self._start - trace.starts[first]
+            yield from recent
+        if entry is not None:
+            yield entry
+            yield from entries
+
+    def _mark(self, entry: _Entry) -> int:
+        """Equal for entries with equal bytes, when the same came before them, and practically never for others."""
+        name, path, status = entry
+        owned = (name, status.st_mode, status.st_uid, status.st_gid)
+        if stat.S_ISREG(status.st_mode):
+            return hash((*owned, status.st_mtime_ns, status.st_ino, status.st_dev, status.st_size))
+        xattrs, opaque = self._xattrs(path)
+        if name == b"./" and not xattrs and _is_usual(status):
+            return hash((name, opaque))
+        link = os.readlink(path) if stat.S_ISLNK(status.st_mode) else b""
+        inode = status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode) and status.st_ino
+        seconds = status.st_mtime_ns // 1_000_000_000
+        return hash((*owned, seconds, status.st_rdev, link, tuple(xattrs.items()), opaque, inode))
 
     def _special(self, name: bytes, path: bytes, status: os.stat_result) -> None:
         mode = status.st_mode
@@ -145,10 +231,14 @@ class _Packer:
             xattrs = self._xattrs(descriptor, names)[0] if names else _NONE
             self._head(name, tarstream.REGULAR, status, size=size, xattrs=xattrs)
             if size:
+                known = min(self._skip, size)
+                self._skip -= known
                 if status.st_blocks * 512 < size and size >= CHUNK:
-                    self._sparse_content(descriptor, path, size)
+                    self._sparse_content(descriptor, path, known, size)
                 else:
-                    self._content(descriptor, path, size)
+                    if known:
+                        os.lseek(descriptor, known, os.SEEK_SET)
+                    self._content(descriptor, path, size - known)
                 self._zeros(-size % 512)
         finally:
             os.close(descriptor)
@@ -164,8 +254,7 @@ class _Packer:
             self._used = used + count
             size -= count
 
-    def _sparse_content(self, descriptor: int, path: bytes, size: int) -> None:
-        position = 0
+    def _sparse_content(self, descriptor: int, path: bytes, position: int, size: int) -> None:
         while position < size:
             try:
                 start = min(size, os.lseek(descriptor, position, os.SEEK_DATA))
@@ -231,6 +320,10 @@ class _Packer:
         }, opaque
 
     def _put(self, data: bytes) -> None:
+        if self._skip:
+            known = min(self._skip, len(data))
+            self._skip -= known
+            data = data[known:]
         used = self._used
         end = used + len(data)
         if end <= CHUNK:
@@ -248,19 +341,29 @@ class _Packer:
 
     def _zeros(self, count: int) -> None:
         """Fresh buffers are zero, so it is enough to step over."""
+        known = min(self._skip, count)
+        self._skip -= known
+        count -= known
         while count > CHUNK - self._used:
             count -= CHUNK - self._used
             self._used = CHUNK
             self._flush()
             while count >= CHUNK:
                 self._out.write(_ZEROS)
+                self._start += CHUNK
                 count -= CHUNK
         self._used += count
 
     def _flush(self) -> None:
         self._out.write(self._buffer[: self._used])
+        self._start += self._used
         self._buffer = memoryview(bytearray(CHUNK))
         self._used = 0
+
+
+def _is_usual(root: os.stat_result) -> bool:
+    """Whether a root directory is as it is where a layer says nothing of it."""
+    return (stat.S_IMODE(root.st_mode), root.st_uid, root.st_gid) == (0o755, 0, 0)
 
 
 def _translated(error: OSError) -> BoatyardError:

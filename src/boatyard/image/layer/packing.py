@@ -18,11 +18,14 @@ from boatyard.image.layer.chain import LayerId
 from boatyard.image.layer.compression import Compression, Compressor
 from boatyard.image.layer.digesting import Checksum, Checksummer, Digester, Sink, Tee
 from boatyard.image.layer.rows import Layer
+from boatyard.image.layer.tracing import Traces, TracingDigester
 from boatyard.image.spec import Descriptor
 
 Write = Callable[[Layer, Sink, int | None], None]
 """Writes a layer's uncompressed bytes to the sink; times later than the number (seconds since the epoch) are set to
 it."""
+WriteTraced = Callable[[Layer, TracingDigester], None]
+"""The same, for a layer that was made here."""
 Check = Callable[[Layer, Digest], None]
 """Raises IntegrityError when this isn't the layer's diff ID."""
 
@@ -38,23 +41,35 @@ class Packed(NamedTuple):
 class Packer:
     """Owned by a layer store. Thread-safe."""
 
-    def __init__(self, write: Write, check: Check, ingester: Ingester) -> None:
+    def __init__(self, write: Write, trace: WriteTraced, check: Check, ingester: Ingester) -> None:
         self._write = write
+        self._trace = trace
         self._check = check
         self._ingester = ingester
         self._checksums: dict[LayerId, Checksum] = {}
         """Of layers that this process has digested."""
+        self._traces = Traces()
 
     def digest(self, row: Layer) -> tuple[Digest, int]:
         """Read it all: its diff ID, checked, and its size."""
-        digester = Digester(_algorithm(row))
+        traced = row.made_here and _algorithm(row) == "sha256"
+        if traced:
+            tracer = TracingDigester(self._traces.all())
+            digester: Digester | TracingDigester = tracer
+        else:
+            digester = Digester(_algorithm(row))
         try:
-            self._write(row, digester, None)
+            if traced:
+                self._trace(row, tracer)
+            else:
+                self._write(row, digester, None)
             diff_id = digester.close()
         finally:
             digester.abort()
         self._check(row, diff_id)
         self._checksums[row.id] = digester.checksum
+        if traced:
+            self._traces.keep(row.id, tracer.trace)
         return diff_id, digester.size
 
     def store(self, row: Layer, compression: Compression, max_mtime: int | None = None) -> Packed:
@@ -96,6 +111,7 @@ class Packer:
 
     def forget(self, layer: LayerId) -> None:
         self._checksums.pop(layer, None)
+        self._traces.forget(layer)
 
     def _compress(self, row: Layer, compression: Compression, out: Sink, max_mtime: int | None) -> tuple[Digest, int]:
         """Diff ID and size."""

@@ -40,6 +40,7 @@ from boatyard.image.layer.once import Once
 from boatyard.image.layer.packing import Packed, Packer
 from boatyard.image.layer.produced import Produced, pump
 from boatyard.image.layer.rows import MADE_HERE, ORIGIN, REWRITTEN, Layer, LayerRows
+from boatyard.image.layer.tracing import TracingDigester
 from boatyard.image.snapshot.snapshotter import SnapshotId, Snapshotter
 from boatyard.image.spec import Descriptor
 
@@ -79,7 +80,7 @@ class LayerStore:
         self._damaged: set[LayerId] = set()
         """Made here, and then found changed: containers may still run on them, but no build finds them."""
         self._holds = Holds()
-        self._packer = Packer(self._write, self._check_diff_id, derived or content)
+        self._packer = Packer(self._write, self._write_traced, self._check_diff_id, derived or content)
 
     # Rows
 
@@ -184,10 +185,10 @@ class LayerStore:
             row = self._rows.find(layer)
             if row is None:
                 return
+            self._packer.forget(layer)
             if row.snapshot is not None:
                 self.snapshotter.remove(row.snapshot)
             self._rows.delete(layer)
-            self._packer.forget(layer)
 
     def hold(self, chain: Chain) -> None:
         """Keep `remove` from taking these layers until `let_go`. One may be on its way out already: see `exists`."""
@@ -374,6 +375,10 @@ class LayerStore:
             return
         (directory,) = self.directories((row.id,))
         write_layer(directory, sink, max_mtime=max_mtime)
+
+    def _write_traced(self, row: Layer, tracer: TracingDigester) -> None:
+        (directory,) = self.directories((row.id,))
+        write_layer(directory, tracer, tracer=tracer)
 
     @contextmanager
     def open_tar(self, layer: LayerId) -> Iterator[BinaryIO]:
