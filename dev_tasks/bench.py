@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import build, report
+from bench import build, report, scale
 from bench.measure import Row
 from bench.tools.boat import Boat
 from bench.tools.buildah import Buildah
@@ -26,22 +26,26 @@ PACKAGES = {"docker": "docker.io", "buildah": "buildah"}
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
-    parser.add_argument("suite", choices=["build"])
+    parser.add_argument("suite", choices=["build", "scale"])
     parser.add_argument("--tools", default="docker,buildah,boat", help="which builders, in this order")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--only", default="", help="letters of workloads, such as a,c")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to FILE too")
     parser.add_argument("--scratch", type=Path, help="a directory for contexts and daemons' roots (kept)")
     options = parser.parse_args(arguments)
-    tools = options.tools.split(",")
+    tools = options.tools.split(",") if options.suite == "build" else ["boat"]
     _install(tools)
     scratch = options.scratch or Path(tempfile.mkdtemp(prefix="boat-bench-", dir="/var/tmp"))
     scratch.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
+    only = [name for name in options.only.split(",") if name]
     try:
+        if options.suite == "scale":
+            rows += scale.run(Boat(scratch / "boat-root"), scratch, only)
+            tools = []
         for tool in tools:
             builder = BUILDERS[tool](scratch / f"{tool}-root")
-            rows += build.run(builder, scratch, options.runs, [name for name in options.only.split(",") if name])
+            rows += build.run(builder, scratch, options.runs, only)
     finally:
         if not options.scratch:
             shutil.rmtree(scratch, ignore_errors=True)
