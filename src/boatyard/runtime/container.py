@@ -104,6 +104,8 @@ class ContainerSpec:
     """(name, address) pairs for /etc/hosts."""
     insecure: bool = False
     """All capabilities this daemon has, no seccomp, no masked paths, host devices."""
+    unprivileged: bool = False
+    """No capabilities at all, and no way to get any (set-uid programs stay what their caller is)."""
     shm_size: int = DEFAULT_SHM_SIZE
     ulimits: tuple[Limit, ...] = ()
     resources: Resources = Resources()

@@ -107,7 +107,7 @@ def configuration(spec: ContainerSpec, host: Host, place: Placement) -> tuple[Do
         "env": environment(spec.env, place),
         "cwd": place.cwd,
         "capabilities": {"bounding": granted, "effective": granted, "permitted": granted},
-        "noNewPrivileges": False,
+        "noNewPrivileges": spec.unprivileged,
     }
     if rlimits:
         process["rlimits"] = rlimits
@@ -146,6 +146,8 @@ def environment(env: Sequence[str], place: Placement) -> list[str]:
 
 
 def _capabilities(spec: ContainerSpec, host: Host, warnings: list[str]) -> tuple[str, ...]:
+    if spec.unprivileged:
+        return ()
     if spec.insecure:
         granted, refused = capabilities.intersect(capabilities.NAMES, host.capabilities)
         if refused:

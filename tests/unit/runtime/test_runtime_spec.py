@@ -223,3 +223,13 @@ def test_a_device_is_parsed_as_docker_does(text: str, path: str, access: str) ->
 def test_what_is_no_device_is_refused(text: str) -> None:
     with pytest.raises(InvalidError):
         parse_device(text, character_device)
+
+
+def test_an_unprivileged_process_has_no_capabilities_and_can_get_none() -> None:
+    document, warnings = make(spec(unprivileged=True), of=host(capabilities=frozenset()))
+    process = document["process"]
+    assert process["capabilities"] == {"bounding": [], "effective": [], "permitted": []}
+    assert process["noNewPrivileges"] is True
+    assert document["linux"]["maskedPaths"]
+    assert document["linux"].get("seccomp") or document["annotations"]["run.oci.seccomp_bpf_data"]
+    assert warnings == []
