@@ -14,6 +14,7 @@
     ├── LayerError                a layer is not well-formed, or can't be applied or made
     ├── BuildError                a build failed
     │   ├── DockerfileError       the Dockerfile is wrong; carries source positions
+    │   ├── FrontendError         a frontend outside of the builder gave up; may carry source positions
     │   ├── SolveError            a vertex failed; carries the vertex and its source positions
     │   └── ExitError             a process ended with another exit code than asked for
     └── CancelledBuildError       the client ended the build, or vanished
@@ -108,6 +109,24 @@ class BuildError(BoatyardError):
 
 class DockerfileError(BuildError):
     """The Dockerfile is wrong."""
+
+
+class FrontendError(BuildError):
+    """A frontend outside of the builder refused the build, or failed itself. `document` is its failure in the form it
+    came in (an encoded google.rpc.Status), `vertex` the digest of the step it names, if any."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        document: bytes = b"",
+        vertex: str = "",
+        hint: str | None = None,
+        source: SourceExcerpt | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, source=source)
+        self.document = document
+        self.vertex = vertex
 
 
 class ExitError(BuildError):

@@ -61,9 +61,18 @@ def check_result(
         )
         for finding in findings
     )
-    return CheckResult(
-        warnings or None, (SourceInfo(filename, "Dockerfile", source),), _error(error) if error else None
-    )
+    return told(filename, source, warnings, error, language="Dockerfile")
+
+
+def told(
+    filename: str,
+    source: bytes,
+    warnings: tuple[CheckWarning, ...],
+    error: BoatyardError | None = None,
+    *,
+    language: str = "",
+) -> CheckResult:
+    return CheckResult(warnings or None, (SourceInfo(filename, language, source),), _error(error) if error else None)
 
 
 def _error(error: BoatyardError) -> CheckError:
