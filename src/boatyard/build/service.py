@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -37,8 +38,10 @@ from boatyard.build.tree.report import ContextReport
 from boatyard.errors import ConflictError, InvalidError, SolveError, SourceExcerpt
 from boatyard.image.interruption import all_settled
 from boatyard.image.spec import ImageConfig
-from boatyard.progress import Emit, Event, ExplainEvent, VertexEvent, WarningEvent
+from boatyard.progress import Emit, Event, ExplainEvent, LogEvent, VertexEvent, WarningEvent
 from boatyard.runtime.container import ContainerSpec
+
+log = logging.getLogger(__name__)
 
 IMAGES = ("image", "oci", "docker")
 """Exporters that need the layers of the result."""
@@ -77,7 +80,7 @@ class Known:
 
 class BuildService:
     """One per daemon. `frontends` and `exporters` are by name; `entitlements` are those the daemon may grant,
-    `source_policies` hold for every build."""
+    `source_policies` hold for every build. With `log_output`, what steps print goes to the daemon's log, too."""
 
     def __init__(
         self,
@@ -89,9 +92,11 @@ class BuildService:
         *,
         entitlements: frozenset[str] = frozenset(),
         source_policies: Sequence[Policy] = (),
+        log_output: bool = False,
     ) -> None:
         PolicyEngine(source_policies)  # a malformed one is told before the first build
         self.source_policies = source_policies
+        self._log_output = log_output
         self.worker = worker
         self.solver = solver
         self.history = history
@@ -117,6 +122,8 @@ class BuildService:
 
         def tell(event: Event) -> None:
             recording.add(event)
+            if self._log_output and isinstance(event, LogEvent):
+                log.info("build %s, step %s: %s", request.ref, event.vertex[:19], event.data.rstrip("\n"))
             # The reasons for misses are for who asks, now or later.
             if request.explain or not isinstance(event, ExplainEvent):
                 emit(event)

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal, get_args
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import msgspec
 
 from boatyard.client.places import Places
+from boatyard.daemon import tables
 from boatyard.daemon.quantities import Duration, Space, parse_duration, parse_space
 from boatyard.errors import InvalidError, NotFoundError, StorageError, UnsupportedError
+from boatyard.image import platform as platforms
 
 AUTOSTART_IDLE_TIMEOUT = Duration(900)
 
@@ -23,6 +25,8 @@ AUTOSTART_IDLE_TIMEOUT = Duration(900)
 class LogConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["text", "json"] = "text"
+    step_output: bool = False
+    """What steps print goes to the daemon's log, too."""
 
 
 class NetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -70,6 +74,15 @@ class RuntimeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """That start containers; 0 chooses."""
 
 
+class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Files, for the sockets that others than this machine can reach."""
+
+    cert: str = ""
+    key: str = ""
+    ca: str = ""
+    """Whose certificates clients must have; "" lets in anybody."""
+
+
 class ProxyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """For build steps of clients that send no proxy settings of their own."""
 
@@ -86,8 +99,21 @@ class ProxyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FrontendConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    dockerfile: bool = True
+    """Whether clients may use the built-in frontend by its own name."""
+    gateway: bool = True
+    """Whether images may be run as frontends."""
+    gateway_repositories: tuple[str, ...] = ()
+    """Repositories of images that may; none means any."""
     insist_on_syntax_image: bool = False
     """Run the image that `# syntax=` names, even where the built-in frontend speaks that syntax."""
+
+
+class KeyPair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Files of a client certificate."""
+
+    key: str
+    cert: str
 
 
 class RegistryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,6 +121,10 @@ class RegistryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     http: bool = False
     insecure: bool = False
     ca: tuple[str, ...] = ()
+    keypair: tuple[KeyPair, ...] = ()
+    """Client certificates."""
+    tls_directories: tuple[str, ...] = ()
+    """With certificates and keys, as Docker's `certs.d`."""
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -102,6 +132,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     run: str = ""
     listen: tuple[str, ...] = ()
     """`unix://PATH`; none means boatd.sock in the run directory."""
+    owner: int | None = None
+    """User that the sockets belong to; None is the daemon's."""
     group: str = "boatyard"
     """Members may use the sockets. Where no group of the default's name exists, only the daemon's user may."""
     idle_timeout: Duration = Duration(0)
@@ -111,8 +143,17 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trust_host_ca: bool = False
     entitlements: tuple[str, ...] = ()
     """What clients may ask for: network.host, security.insecure."""
+    platforms: tuple[str, ...] = ()
+    """What clients are told that this daemon builds for; none means what this machine runs."""
+    snapshotter: Literal["auto", "overlayfs", "native"] = "auto"
+    """How layers are kept: overlayfs, or copies (native)."""
+    cgroup_parent: str = ""
+    """Control group of the steps that name none."""
+    debug_address: str = ""
+    """Where the daemon tells of its insides over HTTP: `unix://PATH`, `tcp://HOST:PORT` or `HOST:PORT`."""
     source_policies: tuple[str, ...] = ()
     """Files; what they deny, no build may use."""
+    tls: TlsConfig = TlsConfig()
     log: LogConfig = LogConfig()
     network: NetworkConfig = NetworkConfig()
     gc: GcConfig = GcConfig()
@@ -123,10 +164,16 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     registry: dict[str, RegistryConfig] = {}
     labels: dict[str, str] = {}
     file: str = ""
-    """Where it was read from; set by `load`."""
+    """Where it was read from; set by `load`. No key."""
 
 
-NOT_YET = (("registry",), ("network", "dns"), ("network", "dns_search"), ("network", "dns_options"), ("frontend",))
+NOT_YET = (
+    ("registry",),
+    ("tls",),
+    ("frontend", "insist_on_syntax_image"),
+    ("frontend", "gateway"),
+    ("frontend", "gateway_repositories"),
+)
 """Keys that nothing reads yet: better refused than silently without effect."""
 
 ENVIRONMENT = {
@@ -157,7 +204,8 @@ def load(
     path = file or places.config
     raw = _read(path, must_exist=bool(file))
     origin = path if raw else ""
-    _refuse_unknown(raw, Config, path, ())
+    for unknown in tables.unknown(raw, Config, above=()):
+        raise InvalidError(f"{path}: unknown key {unknown.name!r}", hint=unknown.hint)
     _refuse_unsupported(raw, path)
     for name, keys in ENVIRONMENT.items():
         if environ.get(name):
@@ -168,6 +216,12 @@ def load(
     raw.setdefault("run", places.run)
     if autostarted:
         raw.setdefault("idle_timeout", float(AUTOSTART_IDLE_TIMEOUT))
+    return made(raw, origin)
+
+
+def made(raw: dict[str, Any], origin: str) -> Config:
+    """A configuration from its keys and values, `root` and `run` among them. `origin` is the file they come from, ""
+    for none. InvalidError."""
     config = _convert(raw, origin or "the configuration")
     _check(config, origin)
     return msgspec.structs.replace(
@@ -194,51 +248,13 @@ def _read(path: str, *, must_exist: bool) -> dict[str, Any]:
         raise InvalidError(f"{path} is not valid TOML: {error}") from error
 
 
-def _refuse_unknown(raw: Mapping[str, Any], kind: type[msgspec.Struct], path: str, above: tuple[str, ...]) -> None:
-    known = {field.name: field.type for field in msgspec.structs.fields(kind) if field.name != "file"}
-    for key, value in raw.items():
-        if key not in known:
-            raise InvalidError(f"{path}: unknown key {'.'.join((*above, key))!r}", hint=_suggest(key, known))
-        if inner := _table_type(known[key]):
-            for where, table in _tables(value, inner is known[key]):
-                _refuse_unknown(table, inner, path, (*above, key, *where))
-
-
 def _refuse_unsupported(raw: Mapping[str, Any], path: str) -> None:
     for keys in NOT_YET:
         table: Any = raw
         for key in keys:
             table = table.get(key) if isinstance(table, dict) else None
-        if table:
+        if table is not None:
             raise UnsupportedError(f"{path}: {'.'.join(keys)!r} is not supported yet", hint="leave it out")
-
-
-def _table_type(kind: Any) -> type[msgspec.Struct] | None:
-    """The struct whose keys are in a field of this type: itself, or a tuple's or dictionary's."""
-    candidates = (kind, *get_args(kind))
-    return next((one for one in candidates if isinstance(one, type) and issubclass(one, msgspec.Struct)), None)
-
-
-def _tables(value: Any, single: bool) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
-    """The tables in a value, each with its place beneath it. What is no table is for the type check to refuse."""
-    if single:
-        entries: Iterable[tuple[tuple[str, ...], Any]] = [((), value)]
-    elif isinstance(value, dict):
-        entries = [((name,), table) for name, table in value.items()]
-    elif isinstance(value, list):
-        entries = [((str(number),), table) for number, table in enumerate(value, 1)]
-    else:
-        entries = []
-    for where, table in entries:
-        if isinstance(table, dict):
-            yield where, table
-
-
-def _suggest(key: str, known: Mapping[str, object]) -> str:
-    from difflib import get_close_matches
-
-    close = get_close_matches(key.replace("-", "_"), known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(sorted(known))}"
 
 
 def _set(raw: dict[str, Any], keys: tuple[str, ...], value: Any) -> None:
@@ -274,6 +290,10 @@ def _check(config: Config, origin: str) -> None:
     where = origin or "the configuration"
     if config.max_parallelism < 0:
         raise InvalidError(f"{where}: max_parallelism can't be negative")
+    if bool(config.tls.cert) != bool(config.tls.key):
+        raise InvalidError(f"{where}: tls.cert and tls.key come together", hint="give both, or neither")
+    for platform in config.platforms:
+        platforms.parse(platform)
     for address in config.listen:
         if not address.startswith("unix:///"):
             raise UnsupportedError(

@@ -29,6 +29,7 @@ class Control:
         yard: Yard,
         addresses: Sequence[str],
         vanish: Callable[[], None],
+        stopping: asyncio.Event,
     ) -> None:
         self._config = config
         self._card = card
@@ -36,7 +37,7 @@ class Control:
         self._yard = yard
         self._addresses = tuple(addresses)
         self._vanish = vanish
-        self.stopping = asyncio.Event()
+        self._stopping = stopping
 
     async def info(self) -> DaemonInfo:
         return DaemonInfo(
@@ -56,7 +57,7 @@ class Control:
             kernel=os.uname().release,
             cpus=len(os.sched_getaffinity(0)),
             memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-            labels=self._config.labels,
+            labels=dict(await self._yard.labels()),
             proxy={name: shown(value) for name, value in self._config.proxy.variables().items()},
             warnings=tuple(self._yard.warnings()),
         )
@@ -71,4 +72,4 @@ class Control:
             )
         # Before this is answered: who was told that the daemon stops, and then asks for one, must not meet this one.
         self._vanish()
-        self.stopping.set()
+        self._stopping.set()

@@ -45,6 +45,8 @@ def parse_duration(value: object) -> Duration:
 
 def parse_space(value: object) -> Space:
     """A number is bytes. Units count in thousands (GB) or, with an i, in 1024s (GiB). InvalidError."""
+    if isinstance(value, Space):
+        return value
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return Space(value)
     if isinstance(value, str):

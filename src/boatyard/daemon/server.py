@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager, suppress
@@ -27,7 +28,7 @@ from boatyard.daemon.config import Config
 from boatyard.daemon.control import Control
 from boatyard.daemon.grpc import GrpcFace
 from boatyard.daemon.sockets import Bound
-from boatyard.daemon.wiring import Yard, open_yard
+from boatyard.daemon.wiring import Yard, load_the_rest, open_yard
 from boatyard.wire.listener import Server
 from boatyard.wire.seqpacket import PacketListener
 
@@ -38,6 +39,8 @@ GRACE = 10.0
 _LAST_CALL = 0.2
 _NO_HURRY = 86400.0
 _THREADS = 32
+_SETTLED = 1.0
+"""Seconds without work after which there is time for what isn't needed yet."""
 
 
 async def serve(
@@ -47,9 +50,16 @@ async def serve(
     packets: Sequence[Bound],
     environ: Mapping[str, str],
     on_ready: Callable[[], None],
+    *,
+    asked: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Serve until a signal, a client or idleness ends it. The sockets, which are bound, are closed at the end."""
+    """Serve until a signal, a client or idleness ends it. The sockets, which are bound, are closed at the end. `asked`
+    tells whether a signal came before this."""
     loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    _handle_signals(loop, stopping)
+    if asked():
+        stopping.set()
     # Blocking work waits more than it computes; threads are made when needed and kept.
     loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="blocking"))
     # What only cycles hold (a failed step's traceback, and the client's directory in it) goes when nobody waits for us.
@@ -65,7 +75,7 @@ async def serve(
                 bound.unlink()
 
         addresses = [f"unix://{stream.path}" for stream in streams]
-        control = Control(config, card, activity, yard, addresses, vanish)
+        control = Control(config, card, activity, yard, addresses, vanish, stopping)
         grpc = GrpcFace(yard, activity)
         faces = Faces(
             native.application(_services(control, yard), offers, running),
@@ -78,18 +88,20 @@ async def serve(
         for stream in streams:
             await server.listen(stream.socket)
             stack.enter_context(_card(stream.path, card))
-        _handle_signals(loop, control.stopping)
+        if config.debug_address:
+            await _serve_debugging(config, card, activity, yard, stack)
         # What is alive now lives as long as the daemon: the collector needn't look at it again.
-        gc.collect()
         gc.freeze()
+        gc.enable()
         on_ready()
         sockets.notify(environ, "READY=1")
         log.info("boatd %s serves %s, root %s", card.version, ", ".join(stream.path for stream in streams), config.root)
-        reason = await _until_stop(control.stopping, activity, float(config.idle_timeout))
+        stack.push_async_callback(_ended, asyncio.create_task(_settle_in(activity)))
+        reason = await _until_stop(stopping, activity, float(config.idle_timeout))
         log.info("stopping: %s", reason)
         sockets.notify(environ, "STOPPING=1")
         vanish()
-        if not control.stopping.is_set():
+        if not stopping.is_set():
             # Who connected in this very moment is still served, however long that takes.
             await asyncio.sleep(_LAST_CALL)
             await asyncio.gather(server.stop(_NO_HURRY), grpc.stop(_NO_HURRY))
@@ -119,6 +131,39 @@ def _handle_signals(loop: asyncio.AbstractEventLoop, stopping: asyncio.Event) ->
         loop.add_signal_handler(number, stopping.set)
     # The terminal it was started from may go; there is no configuration to read again.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+async def _serve_debugging(config: Config, card: Card, activity: Activity, yard: Yard, stack: AsyncExitStack) -> None:
+    from boatyard.daemon.debugging import Debugging, open_socket
+
+    def facts() -> dict[str, object]:
+        return {
+            "version": card.version,
+            "root": card.root,
+            "uptime": time.time() - card.started,
+            "requests": activity.running,
+            "builds": list(yard.running()),
+        }
+
+    bound = open_socket(config.debug_address)
+    stack.callback(bound.close)
+    server = Server(Debugging(facts))
+    await server.listen(bound.socket)
+    stack.push_async_callback(server.stop, 0.0)
+    log.info("debugging at %s", config.debug_address)
+
+
+async def _settle_in(activity: Activity) -> None:
+    """Do what was put off for the sake of a quick start, as soon as there is nothing else to do."""
+    await activity.until_idle(_SETTLED)
+    await asyncio.to_thread(load_the_rest)
+    gc.collect()
+    gc.freeze()
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
 
 
 async def _until_stop(stopping: asyncio.Event, activity: Activity, idle_timeout: float) -> str:

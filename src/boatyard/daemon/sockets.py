@@ -72,9 +72,9 @@ def passed(environ: Mapping[str, str], pid: int) -> list[Bound]:
     return found
 
 
-def bind(path: str, kind: socket.SocketKind, group: str) -> Bound:
-    """A new unix socket for the daemon's user, and the group's members. A stale file in its place is removed.
-    ConflictError when somebody answers there."""
+def bind(path: str, kind: socket.SocketKind, group: str, owner: int | None = None) -> Bound:
+    """A new unix socket for the daemon's user, or another `owner`, and the group's members. A stale file in its place
+    is removed. ConflictError when somebody answers there."""
     if len(os.fsencode(path)) > _MAX_PATH:
         raise InvalidError(
             f"the socket path {path} is longer than {_MAX_PATH} bytes",
@@ -91,8 +91,8 @@ def bind(path: str, kind: socket.SocketKind, group: str) -> Bound:
             sock.bind(path)
         finally:
             os.umask(previous)
-        if gid is not None:
-            os.chown(path, -1, gid)
+        if gid is not None or owner is not None:
+            os.chown(path, -1 if owner is None else owner, -1 if gid is None else gid)
     except OSError as error:
         sock.close()
         raise StorageError(f"can't make the socket {path}: {error.strerror}") from error
@@ -103,7 +103,7 @@ def bind(path: str, kind: socket.SocketKind, group: str) -> Bound:
 
 
 def open_all(
-    addresses: tuple[str, ...], group: str, environ: Mapping[str, str], pid: int
+    addresses: tuple[str, ...], group: str, environ: Mapping[str, str], pid: int, *, owner: int | None = None
 ) -> tuple[list[Bound], list[Bound]]:
     """The request sockets (streams) and the descriptor sockets (packets), one of these beside each of those."""
     given = passed(environ, pid)
@@ -112,10 +112,10 @@ def open_all(
     try:
         if not streams:
             for address in addresses:
-                streams.append(bind(address.removeprefix("unix://"), socket.SOCK_STREAM, group))
+                streams.append(bind(address.removeprefix("unix://"), socket.SOCK_STREAM, group, owner))
         for path in dict.fromkeys(beside(stream.path, DESCRIPTOR_SOCKET_NAME) for stream in streams):
             if all(packet.path != path for packet in packets):
-                packets.append(bind(path, socket.SOCK_SEQPACKET, group))
+                packets.append(bind(path, socket.SOCK_SEQPACKET, group, owner))
     except BaseException:
         for bound in (*streams, *packets):
             bound.close()

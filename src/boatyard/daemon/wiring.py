@@ -11,7 +11,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from boatyard.build.exporter.archive import ArchiveExporter
 from boatyard.build.exporter.base import Exporter
 from boatyard.build.exporter.files import LocalExporter, TarExporter
 from boatyard.build.exporter.image import ImageExporter
-from boatyard.build.frontend.dockerfile import frontend as dockerfile
+from boatyard.build.frontend.base import Bridge, Frontend, FrontendRequest, FrontendResult
 from boatyard.build.history import History
 from boatyard.build.ops.cachemount import CacheMounts
 from boatyard.build.ops.worker import Worker
@@ -35,8 +35,9 @@ from boatyard.build.source.occupancy import Occupancy, drop_leftovers
 from boatyard.build.usage import UsageList
 from boatyard.client.documents.system import Check, Component
 from boatyard.daemon import policies as source_policies
+from boatyard.daemon import worker
 from boatyard.daemon.activity import Activity
-from boatyard.daemon.config import Config, GcConfig
+from boatyard.daemon.config import Config, FrontendConfig, GcConfig
 from boatyard.daemon.services.builds import Builds
 from boatyard.daemon.services.disk import Disk
 from boatyard.daemon.services.happenings import ImageHappenings
@@ -59,6 +60,7 @@ from boatyard.image.store import ImageStore
 from boatyard.image.transfer import ImageTransfer
 from boatyard.runtime import doctor
 from boatyard.runtime.executor import OciExecutor, RuntimeConfig
+from boatyard.runtime.hosts import Resolver
 from boatyard.runtime.network import Mode
 
 log = logging.getLogger(__name__)
@@ -81,6 +83,12 @@ class Yard:
     runs: Runs
     events: Events
     scratch: Path
+    worker_id: str
+    labels: Callable[[], Awaitable[Mapping[str, str]]]
+    """The worker's, BuildKit's own among them."""
+    gc_policies: Sequence[Policy]
+    running: Callable[[], Sequence[str]]
+    """Refs of the builds at work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +108,14 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
     root = Path(config.root)
     async with AsyncExitStack() as stack:
         events = Events()
-        stores = _open_stores(root, stack, events)
+        stores = _open_stores(config, root, stack, events)
         executor = OciExecutor(
             Path(config.run) / "containers",
             RuntimeConfig(
                 runtime=config.runtime.name,
                 network=Mode(config.network.mode),
                 subnet=config.network.subnet,
+                resolver=Resolver(config.network.dns, config.network.dns_search, config.network.dns_options),
                 **({"threads": config.runtime.threads} if config.runtime.threads else {}),
             ),
         )
@@ -122,7 +131,7 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
         scratch = _emptied(sources / "uploads")
         solver = Solver(records, ChainResults(stores.layers), parallelism=config.max_parallelism or _parallelism())
         stack.push_async_callback(solver.settled)
-        worker = Worker(
+        build_worker = Worker(
             layers=stores.layers,
             images=Images(stores.images, stores.layers, NoFetcher()),
             executor=executor,
@@ -131,15 +140,17 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
             contexts=ContextMemory(sources / "local"),
             platform=host_platform(),
             occupancy=occupancy,
+            cgroup_parent=config.cgroup_parent,
         )
         service = BuildService(
-            worker,
+            build_worker,
             solver,
-            {"dockerfile.v0": dockerfile.build},
+            _frontends(config.frontend),
             _exporters(stores),
             History(root / "history", max_age=config.history.max_age, max_entries=config.history.max_entries),
             entitlements=frozenset(config.entitlements),
             source_policies=source_policies.from_files(config.source_policies),
+            log_output=config.log.step_output,
         )
 
         def roots() -> Iterator[LayerId]:
@@ -172,7 +183,8 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
             occupancy=occupancy,
         )
         pruner = Pruner(usage, records, cache_mounts, root, sweep, occupancy=occupancy)
-        collector = Collector(pruner, policies(config.gc, root) if config.gc.enabled else (), activity)
+        gc_policies = policies(config.gc, root) if config.gc.enabled else ()
+        collector = Collector(pruner, gc_policies, activity)
         stack.push_async_callback(collector.close)
         proxy = config.proxy.variables()
         # Finding a runtime takes a while and fails on hosts that can only build files: neither keeps the daemon from
@@ -183,7 +195,11 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
             components=lambda: _components(executor, stores),
             checks=lambda: _checks(executor, root),
             warnings=list,
-            platforms=[str(host_platform())],
+            platforms=config.platforms or [str(host_platform())],
+            worker_id=worker.identity(root),
+            labels=lambda: _labels(config, executor, stores),
+            gc_policies=gc_policies,
+            running=lambda: service.running,
             builds=Builds(service, executor, trust_host_ca=config.trust_host_ca, proxy=proxy, ended=collector.wake),
             images=ImageRequests(
                 stores.images,
@@ -205,12 +221,12 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
         )
 
 
-def _open_stores(root: Path, stack: AsyncExitStack, events: Events) -> Stores:
+def _open_stores(config: Config, root: Path, stack: AsyncExitStack, events: Events) -> Stores:
     database = Database(root / "meta.db")
     stack.callback(database.close)
     content = DirectoryStore(root)
     content.cleanup()
-    snapshotter = choose_snapshotter(root / "snapshots")
+    snapshotter = choose_snapshotter(root / "snapshots", config.snapshotter)
     snapshotter.cleanup()
     # A blob that was packed from a snapshot is packed again if a power failure tears it: it is not waited for.
     layers = LayerStore(database, content, snapshotter, derived=DirectoryStore(root, durable=False))
@@ -219,6 +235,22 @@ def _open_stores(root: Path, stack: AsyncExitStack, events: Events) -> Stores:
     leases.drop_process_leases()
     happenings = ImageHappenings(events, content)
     return Stores(content, layers, ImageStore(database, content, told=happenings.change), leases, happenings)
+
+
+def _frontends(config: FrontendConfig) -> dict[str, Frontend]:
+    return {"dockerfile.v0": _dockerfile} if config.dockerfile else {}
+
+
+async def _dockerfile(bridge: Bridge, request: FrontendRequest) -> FrontendResult:
+    """The daemon answers earlier when this is loaded later: it is a fifth of all that it loads."""
+    from boatyard.build.frontend.dockerfile import frontend
+
+    return await frontend.build(bridge, request)
+
+
+def load_the_rest() -> None:
+    """What was left out at the start, for when there is time. Blocks."""
+    from boatyard.build.frontend.dockerfile import frontend  # noqa: F401
 
 
 def _exporters(stores: Stores) -> dict[str, Exporter]:
@@ -328,6 +360,14 @@ async def _components(executor: OciExecutor, stores: Stores) -> list[Component]:
     if git := shutil.which("git"):
         found.append(Component(name="git", detail=git))
     return found
+
+
+async def _labels(config: Config, executor: OciExecutor, stores: Stores) -> dict[str, str]:
+    try:
+        network = (await executor.network()).mode.value
+    except BoatyardError:
+        network = config.network.mode  # steps can't be run; `boat doctor` says why
+    return worker.labels(config.labels, snapshotter=stores.layers.snapshotter.name, network=network)
 
 
 async def _checks(executor: OciExecutor, root: Path) -> list[Check]:

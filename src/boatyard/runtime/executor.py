@@ -14,7 +14,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -30,6 +30,7 @@ from boatyard.runtime.container import (
     TerminalReceiver,
     WarningReceiver,
 )
+from boatyard.runtime.hosts import Resolver
 from boatyard.runtime.launch import Attachment, Launched, Launcher, Runtime
 from boatyard.runtime.network import Mode, SandboxPool
 from boatyard.runtime.process import RuntimeProcess
@@ -53,6 +54,8 @@ class RuntimeConfig:
     subnet: str = ""
     """For the bridge, as 10.1.0.0/16; "" chooses one that the host doesn't use."""
     threads: int = 4
+    resolver: Resolver = field(default_factory=Resolver)
+    """Name servers and the rest for all containers; what it leaves out is the host's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +168,8 @@ class OciExecutor:
         facts = host.examine(device_group=self._device_group is not None)
 
         def launcher(runtime: Runtime) -> Launcher:
-            return Launcher(runtime, facts, self._spawner.scratch, self._group, self._environ)
+            resolver = self._config.resolver
+            return Launcher(runtime, facts, self._spawner.scratch, self._group, self._environ, resolver)
 
         chosen, self._attempts = await self._spawner.submit(
             probe.choose,

@@ -53,6 +53,12 @@ class Resolver:
     search: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
 
+    def over(self, other: Resolver) -> Resolver:
+        """What this one says, and the rest of the other."""
+        return Resolver(
+            self.nameservers or other.nameservers, self.search or other.search, self.options or other.options
+        )
+
     def render(self) -> str:
         lines = [f"nameserver {server}" for server in self.nameservers]
         if self.search:

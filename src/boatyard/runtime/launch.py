@@ -76,15 +76,25 @@ class Launched:
 
 
 class Launcher:
-    """For one runtime on one host. `group` is the control group that containers get theirs beneath."""
+    """For one runtime on one host. `group` is the control group that containers get theirs beneath; what `resolver`
+    says stands before the host's own name servers and the rest."""
 
-    def __init__(self, runtime: Runtime, host: oci.Host, scratch: Path, group: str, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        host: oci.Host,
+        scratch: Path,
+        group: str,
+        environ: Mapping[str, str],
+        resolver: hosts.Resolver,
+    ) -> None:
         self.runtime = runtime
         self._host = host if runtime.device_rules else replace(host, device_rules=False)
         self._scratch = scratch
         self._state = scratch / "state"
         self._group = group
         self._environ = environ
+        self._resolver = resolver
 
     def launch(
         self, spec: ContainerSpec, run_id: str, stdio: tuple[int, int, int] | None, attachment: Attachment
@@ -219,6 +229,7 @@ class Launcher:
         resolver = hosts.host_resolver()
         if own or not resolver.nameservers:
             resolver, _ = hosts.sandbox_resolver()
+        resolver = self._resolver.over(resolver)
         files = {
             "/etc/hosts": hosts.hosts_file(spec.hostname, spec.extra_hosts, attachment.address).encode(),
             "/etc/resolv.conf": resolver.render().encode(),

@@ -102,7 +102,7 @@ def test_what_is_wrong_is_named(file: Path, text: str, message: str, hint: str) 
 
 
 @pytest.mark.parametrize(
-    "text", ['[registry."a"]\nhttp = true', '[network]\ndns = ["1.1.1.1"]', "[frontend]\ninsist_on_syntax_image = true"]
+    "text", ['[registry."a"]\nhttp = true', "[frontend]\ngateway = false", "[frontend]\ninsist_on_syntax_image = true"]
 )
 def test_what_nothing_reads_yet_is_refused(file: Path, text: str) -> None:
     with pytest.raises(UnsupportedError, match="not supported yet"):

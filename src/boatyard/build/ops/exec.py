@@ -264,7 +264,7 @@ class ExecStep:
             )
             if resources
             else container.Resources(),
-            cgroup_parent=meta.cgroup_parent,
+            cgroup_parent=meta.cgroup_parent or self._worker.cgroup_parent,
             trust_host_ca=self._build.trust_host_ca,
             devices=tuple(device.name for device in self._op.cdi_devices),
         )

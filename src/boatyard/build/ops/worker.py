@@ -22,7 +22,7 @@ from boatyard.runtime.container import ContainerSpec, Executor
 @dataclass(frozen=True, slots=True)
 class Worker:
     """One per daemon. `directory` is for files that sources keep (git mirrors, downloads), `occupancy` says who is at
-    work in them."""
+    work in them. `cgroup_parent` is for steps that name none."""
 
     layers: LayerStore
     images: Images
@@ -32,6 +32,7 @@ class Worker:
     contexts: ContextMemory
     platform: Platform
     occupancy: Occupancy = field(default_factory=Occupancy)
+    cgroup_parent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
