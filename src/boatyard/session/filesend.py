@@ -19,7 +19,7 @@ from boatyard.session.filesync import Progress
 from boatyard.session.fsutil import transfer
 from boatyard.session.fsutil.sender import Sender
 from boatyard.session.fsutil.walk import everything, walk
-from boatyard.session.line import CallLine, method
+from boatyard.session.line import CallLine, open_call
 from boatyard.session.session import Session
 
 METHOD = "/moby.filesync.v1.FileSend/DiffCopy"
@@ -74,7 +74,7 @@ async def send_directory(
     sender = Sender(root, walk(root, everything()))
     try:
         with told(_WRITING):
-            async with method(session.channel, METHOD).open(metadata=fields) as call:
+            async with open_call(session.channel, METHOD, list(fields.items())) as call:
                 await call.send_request()
                 await transfer.send(CallLine(call), sender, progress)
                 await call.end()

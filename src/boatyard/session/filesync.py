@@ -14,7 +14,7 @@ from boatyard.session.failure import told
 from boatyard.session.fsutil import transfer
 from boatyard.session.fsutil.known import known_files
 from boatyard.session.fsutil.receiver import Receiver
-from boatyard.session.line import CallLine, method
+from boatyard.session.line import CallLine, open_call
 from boatyard.session.metadata import encode
 from boatyard.session.session import Session
 
@@ -63,7 +63,7 @@ async def receive(
     receiver = Receiver(root, known, seeds=seeds, trusted=trusted)
     try:
         with told(f"the client can't send its directory {wanted.name!r}"):
-            async with method(session.channel, METHOD).open(metadata=fields) as call:
+            async with open_call(session.channel, METHOD, fields) as call:
                 await call.send_request()
                 await transfer.receive(CallLine(call), receiver, progress)
                 await call.end()

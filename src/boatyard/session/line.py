@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import cast
 
 from grpclib.client import Channel, StreamStreamMethod
+
+from boatyard.wire.grpc.call import ServerCall
+from boatyard.wire.grpc.clientcall import ClientCall
 
 
 class Raw(bytes):
@@ -19,20 +22,19 @@ class Raw(bytes):
         return self
 
 
-def method(channel: Channel, path: str) -> StreamStreamMethod[Raw, Raw]:
-    return StreamStreamMethod(channel, path, Raw, Raw)
+def open_call(channel: Channel, path: str, metadata: Sequence[tuple[str, str]]) -> ClientCall:
+    """Of a method that streams both ways. To be entered."""
+    return cast(ClientCall, StreamStreamMethod(channel, path, Raw, Raw).open(metadata=metadata))
 
 
 class CallLine:
     """Satisfies `fsutil.transfer.Line` with a call, from either end."""
 
-    def __init__(self, call: Any) -> None:
+    def __init__(self, call: ClientCall | ServerCall) -> None:
         self._call = call
 
     async def receive(self) -> Sequence[bytes]:
-        message = await self._call.recv_message()
-        return [] if message is None else [message]
+        return await self._call.recv_encoded()
 
     async def send(self, messages: Sequence[bytes]) -> None:
-        for message in messages:
-            await self._call.send_message(Raw(message))
+        await self._call.send_encoded(messages)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any, cast
 
@@ -69,6 +69,23 @@ class ServerCall(Stream[Any, Any]):
             return self._recv_type.FromString(data)
         except Exception as error:
             raise GRPCError(Status.INTERNAL, f"a message is no {self._recv_type.__name__}: {error}") from error
+
+    async def recv_encoded(self) -> list[bytes]:
+        """All messages that are there, as they are on the wire; waits for the first. Empty after the last."""
+        try:
+            return await self._messages.receive_some()
+        except StreamClosedError as error:
+            raise broken_off(error) from error
+
+    async def send_encoded(self, messages: Iterable[bytes]) -> None:
+        """Several messages of a streaming method, encoded already, after the initial metadata."""
+        if not self._send_initial_metadata_done:
+            await self.send_initial_metadata()
+        try:
+            await self._messages.send_some(messages)
+        except StreamClosedError as error:
+            raise broken_off(error) from error
+        self._send_message_done = True
 
     async def send_initial_metadata(self, *, metadata: MetadataLike | None = None) -> None:
         if self._send_initial_metadata_done:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Protocol, cast
 
@@ -173,6 +174,27 @@ class ClientCall(Stream[Any, Any]):
             return self._recv_type.FromString(data)
         except Exception as error:
             raise GRPCError(Status.INTERNAL, f"a message is no {self._recv_type.__name__}: {error}") from error
+
+    async def recv_encoded(self) -> list[bytes]:
+        """All messages that are there, as they are on the wire; waits for the first. Empty after the last."""
+        if not self._recv_initial_metadata_done:
+            await self.recv_initial_metadata()
+        try:
+            return await self._messages.receive_some()
+        except StreamClosedError as error:
+            raise self._error(error) from error
+
+    async def send_encoded(self, messages: Iterable[bytes]) -> None:
+        """Several messages of a streaming method, encoded already. Errors as for `send_message`."""
+        if self._end_done:
+            raise ProtocolError("Stream is ended")
+        if self._messages.closed is not None or self._messages.trailers is not None:
+            raise self._error(self._messages.closed)
+        try:
+            await self._messages.send_some(messages)
+        except StreamClosedError as error:
+            raise self._error(error) from error
+        self._send_message_done = True
 
     async def recv_trailing_metadata(self) -> None:
         if self._recv_trailing_metadata_done:
