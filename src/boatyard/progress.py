@@ -39,6 +39,10 @@ class VertexEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True,
     error: str = ""
     group: str = ""
     """Steps that are shown as one carry the same group name."""
+    group_id: str = ""
+    """Tells groups of one name apart."""
+    group_weak: bool = False
+    """This step alone doesn't make its group appear."""
 
 
 class StatusEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag="status"):
@@ -72,6 +76,9 @@ class WarningEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
     url: str = ""
     filename: str = ""
     range: Range | None = None
+    ranges: tuple[Range, ...] = ()
+    """Further places, beyond the first."""
+    level: int = 1
 
 
 class ExplainEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag="explain"):

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
-from boatyard.build.frontend.base import FileReader, ResolvedImage
+from boatyard.build.frontend.base import FileReader, Frontend, FrontendRequest, FrontendResult, ResolvedImage
 from boatyard.build.llb import codec
 from boatyard.build.llb.graph import Edge, Graph, SourceOp, Vertex
-from boatyard.build.ops.worker import Worker
+from boatyard.build.ops.container import BuildContainer, ContainerRequest, open_container
+from boatyard.build.ops.worker import BuildContext, StepRemains, Worker
 from boatyard.build.policy.gate import SourceGate
 from boatyard.build.policy.rule import Policy
-from boatyard.build.requester import Requester
 from boatyard.build.result import Result
 from boatyard.build.solver.scheduler import Job
 from boatyard.build.solver.step import SharedStep
@@ -36,28 +36,38 @@ class Dated(Protocol):
     async def source_time(self) -> int | None: ...
 
 
+class Learning(Protocol):
+    """What a build remembers of the graphs and source files it meets."""
+
+    def learn(self, graph: Graph) -> None: ...
+    def learn_files(self, files: Mapping[str, str]) -> None: ...
+
+
 class JobBridge:
-    """One per build. `learn` is called before a graph is solved, so that the build knows where its steps come from.
-    All sources pass the gate; `policies` are those that a frontend brings along for one call."""
+    """One per build; implements `frontend.base.GuestBridge`. What is solved is `known` before, so that the build can
+    tell where its steps come from. All sources pass the gate; `policies` are those that a frontend brings along for
+    one call."""
 
     def __init__(
         self,
         job: Job,
         worker: Worker,
-        requester: Requester,
+        context: BuildContext,
         emit: Emit,
-        learn: Callable[[Graph], None],
+        known: Learning,
         gate: SourceGate,
         resolve: OpResolver,
+        frontends: Mapping[str, Frontend],
     ) -> None:
         self.platform = worker.platform
         self._job = job
         self._worker = worker
-        self._requester = requester
+        self._context = context
         self._emit = emit
-        self._learn = learn
+        self._known = known
         self._gate = gate
         self._resolve_op = resolve
+        self._frontends = frontends
         self._resolved: dict[tuple[str, str, str], ResolvedImage] = {}
 
     async def resolve_image(self, reference: str, platform: Platform, *, mode: str = "default") -> ResolvedImage:
@@ -97,7 +107,7 @@ class JobBridge:
         if scheme == "oci-layout":
             store = source.attrs.get("oci.store", "")
             found = await oci_layout.take(
-                source.identifier, store, platform, self._requester, images, self._worker.layers
+                source.identifier, store, platform, self._context.requester, images, self._worker.layers
             )
         else:
             mode = source.attrs.get("image.resolvemode", mode)
@@ -124,32 +134,41 @@ class JobBridge:
             raise InvalidError("there is nothing to solve: the graph is empty")
         passed = await self.passed(graph, policies)
         assert passed.root is not None
-        return ResultFiles(await self._job.solve(passed.root))
+        return await self.result(passed.root)
+
+    async def result(self, edge: Edge) -> Result:
+        """Of a graph that has passed."""
+        result: Result = await self._job.solve(edge)
+        return result
 
     async def passed(self, graph: Graph, policies: Sequence[Policy] = ()) -> Graph:
         """The graph as policies let it be built. It is known to the build from here on."""
-        self._learn(graph)
+        self._known.learn(graph)
         if graph.root is None or (edge := await self._gate.pass_edge(graph.root, policies)) == graph.root:
             return graph
         passed = Graph(edge, graph.files)
-        self._learn(passed)
+        self._known.learn(passed)
         return passed
+
+    async def run_frontend(self, name: str, request: FrontendRequest) -> FrontendResult:
+        frontend = self._frontends.get(name)
+        if frontend is None:
+            raise InvalidError(f"unknown frontend {name!r}", hint=f"known: {', '.join(sorted(self._frontends))}")
+        result = await frontend(self, request)
+        self._known.learn_files(result.files)
+        return result
+
+    def container(self, request: ContainerRequest) -> AbstractAsyncContextManager[BuildContainer]:
+        return open_container(request, self._worker, self._context)
+
+    def remains(self, vertex: str) -> StepRemains | None:
+        return (self._context.remains or {}).get(vertex)
+
+    def learn(self, files: Mapping[str, str]) -> None:
+        self._known.learn_files(files)
 
     def warn(self, warning: WarningEvent) -> None:
         self._emit(warning)
-
-
-class ResultFiles:
-    """Reads files of a result."""
-
-    def __init__(self, result: Result) -> None:
-        self._result = result
-
-    async def read_file(self, path: str) -> bytes:
-        return await self._result.read_file(path)
-
-    async def read_dir(self, path: str) -> Sequence[str]:
-        return await self._result.read_dir(path)
 
 
 async def describe(resolve: OpResolver, question: MetaQuestion) -> SourceMeta:

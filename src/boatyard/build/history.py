@@ -1,147 +1,83 @@
 """The history of builds: what was asked, how it ended, everything it told, and the graph it solved.
 
-A directory a build, `history/REF/`: `record.json`, `events.jsonl` (the build's progress events, one a line) and
-`graphs` (what a step of it can be debugged from). Records of builds that were running when the daemon was killed are
-found as "interrupted".
-
-Recording never fails a build: what a full disk doesn't take is missing here, and the daemon's log says so.
+A directory a build, `history/REF/` (`recording` says what is in it). Records of builds that were running when the
+daemon was killed are found as "interrupted". Other faces keep documents of their own beside a record, as blobs
+(`attachments`), which go with it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from enum import Enum
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
-from boatyard.errors import ConflictError, IntegrityError, InvalidError, NotFoundError, SolveError
-from boatyard.progress import Event, VertexEvent, WarningEvent, encode
+from boatyard.build import attachments, following
+from boatyard.build.attachments import Attachments
+from boatyard.build.recording import BuildRecord, Recording, write_record
+from boatyard.errors import ConflictError, IntegrityError, InvalidError, NotFoundError, UnavailableError
+from boatyard.progress import Event
+
+__all__ = ["BuildRecord", "Recording"]
 
 log = logging.getLogger(__name__)
 
 _REF = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _events = msgspec.json.Decoder(Event)
+_sources = msgspec.json.Decoder(dict[str, str])
 READ_AT_ONCE = 1 << 20
 """Bytes of events."""
+LINGER = 10.0
+"""Seconds for which a build that is no part of the history can still be asked for what it told."""
+MOST_CHANGES = 5_000
+"""That wait for one watcher."""
 
 
-class BuildRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`record.json`. Secrets' values never come here; build arguments do, as they do in an image's history.
+class Change(Enum):
+    """What happened to a record."""
 
-    `status`: running, completed, failed, cancelled or interrupted. `results`: vertex digest -> ids of its outputs in
-    the result store.
-    """
-
-    ref: str
-    name: str
-    status: str = "running"
-    created: float
-    completed: float | None = None
-    options: dict[str, str] = {}
-    exports: list[dict[str, str]] = []
-    response: dict[str, str] = {}
-    error: str = ""
-    error_kind: str = ""
-    """The class of `boatyard.errors`."""
-    failed_vertex: str = ""
-    steps: int = 0
-    cached_steps: int = 0
-    warnings: int = 0
-    scope: str = ""
-    trust_host_ca: bool = False
-    pinned: bool = False
-    results: dict[str, list[str]] = {}
+    STARTED = "started"
+    COMPLETED = "completed"
+    """Or changed after that: pinned, given another attachment."""
+    DELETED = "deleted"
 
 
-class Recording:
-    """A build being recorded. Owned by the build; `end` must be called."""
+class Watcher:
+    """Hears of changes until it is closed. One per reader, used on the event loop. Of one build, the newest change
+    stands for those before it."""
 
-    def __init__(self, directory: Path, record: BuildRecord, clock: Callable[[], float]) -> None:
-        self.record = record
-        self._directory = directory
-        self._clock = clock
-        self._file: BinaryIO | None = None
-        self._steps: dict[str, VertexEvent] = {}
-        self._warnings = 0
-        with self._failing():
-            directory.mkdir()
-            _write(directory, record)
-            self._file = open(directory / "events.jsonl", "wb", buffering=256 << 10)  # noqa: SIM115
+    def __init__(self) -> None:
+        self._waiting: dict[str, Change] = {}
+        self._news = asyncio.Event()
+        self._overflowed = False
 
-    @contextmanager
-    def _failing(self) -> Iterator[None]:
-        """What the disk refuses ends the recording, not the build."""
-        try:
-            yield
-        except OSError as error:
-            log.warning("build %s can't be recorded: %s", self.record.ref, error)
-            self._close()
+    def changed(self, ref: str, change: Change) -> None:
+        if len(self._waiting) >= MOST_CHANGES:
+            self._overflowed = True
+        else:
+            self._waiting.pop(ref, None)
+            self._waiting[ref] = change
+        self._news.set()
 
-    def _close(self) -> None:
-        file, self._file = self._file, None
-        if file is not None:
-            with suppress(OSError):  # told already; it is closed all the same
-                file.close()
-
-    def add(self, event: Event) -> None:
-        if self._file is not None:
-            with self._failing():
-                self._file.write(encode(event) + b"\n")
-        if isinstance(event, VertexEvent):
-            self._steps[event.digest] = event
-        elif isinstance(event, WarningEvent):
-            self._warnings += 1
-
-    def flush(self) -> None:
-        """So that readers find what was told so far. Thread-safe."""
-        file = self._file
-        if file is not None and not file.closed:
-            with suppress(OSError, ValueError):  # the next `add` meets it, too; or it was closed meanwhile
-                file.flush()
-
-    def end(
-        self,
-        status: str,
-        *,
-        error: BaseException | None = None,
-        response: Mapping[str, str] | None = None,
-        graphs: Sequence[bytes] = (),
-        results: Mapping[str, Sequence[str]] | None = None,
-    ) -> BuildRecord:
-        """`graphs`: encoded definitions, one a platform."""
-        with self._failing():
-            if self._file is not None:
-                self._file.flush()
-        self._close()
-        self.record = msgspec.structs.replace(
-            self.record,
-            status=status,
-            completed=self._clock(),
-            error=str(error) if error else "",
-            error_kind=type(error).__name__ if error else "",
-            failed_vertex=error.vertex if isinstance(error, SolveError) else "",
-            response=dict(response or {}),
-            steps=len(self._steps),
-            cached_steps=sum(step.cached for step in self._steps.values()),
-            warnings=self._warnings,
-            results={digest: list(ids) for digest, ids in (results or {}).items()},
-        )
-        with self._failing():
-            _write(self._directory, self.record)
-            if graphs:
-                (self._directory / "graphs").write_bytes(msgspec.msgpack.encode(graphs))
-        return self.record
+    async def take(self) -> Sequence[tuple[str, Change]]:
+        """Wait for news. UnavailableError when there were more than can be kept for a reader that doesn't read."""
+        await self._news.wait()
+        if self._overflowed:
+            raise UnavailableError("too many builds changed while the client didn't read of them")
+        waiting, self._waiting = self._waiting, {}
+        self._news.clear()
+        return list(waiting.items())
 
 
 class History:
-    """One per daemon. `max_age` in seconds and `max_entries` bound what is kept; pinned records always are."""
+    """One per daemon. `max_age` in seconds and `max_entries` bound what is kept; pinned records always are. What
+    blocks, and says so, may be called in any thread; the rest belongs to the event loop."""
 
     def __init__(
         self,
@@ -156,15 +92,23 @@ class History:
         self._max_entries = max_entries
         self._clock = clock
         self._running: dict[str, Recording] = {}
+        self._lingering: dict[str, asyncio.TimerHandle] = {}
+        self._watchers: set[Watcher] = set()
+        self.attachments = Attachments(root)
         root.mkdir(parents=True, exist_ok=True)
         self._clear()
 
     def _clear(self) -> None:
-        """Delete what was half made or half deleted when an earlier process ended."""
+        """Delete what was half made or half deleted when an earlier process ended, and what is no part of the
+        history."""
         for directory in self._root.iterdir():
             (directory / "record.json.new").unlink(missing_ok=True)
-            if not (directory / "record.json").exists():
+            attachments.clear(directory)
+            record = self._read(directory)
+            if not (directory / "record.json").exists() or (record and record.internal):
                 shutil.rmtree(directory, ignore_errors=True)
+
+    # A build's own time
 
     def begin(
         self,
@@ -174,38 +118,79 @@ class History:
         exports: list[dict[str, str]],
         scope: str,
         *,
+        frontend: str = "",
         trust_host_ca: bool = False,
+        internal: bool = False,
     ) -> Recording:
+        """`internal`: it will be no build of the past."""
         directory = self._directory(ref)
+        if timer := self._lingering.pop(ref, None):
+            timer.cancel()
         shutil.rmtree(directory, ignore_errors=True)
         record = BuildRecord(
             ref=ref,
             name=name,
             created=self._clock(),
+            frontend=frontend,
             options=dict(options),
             exports=exports,
             scope=scope,
             trust_host_ca=trust_host_ca,
+            internal=internal,
         )
         recording = self._running[ref] = Recording(directory, record, self._clock)
+        if not internal:
+            self._tell(ref, Change.STARTED)
         return recording
 
-    def ended(self, ref: str) -> None:
-        self._running.pop(ref, None)
+    def ended(self, ref: str, *, forget: bool = False) -> None:
+        """After its recording has ended. `forget`: it turned out to be no build of the past."""
+        recording = self._running.pop(ref, None)
+        if recording is not None and (recording.record.internal or forget):
+            if not recording.record.internal:
+                recording.record = msgspec.structs.replace(recording.record, internal=True)
+                write_record(self._directory(ref), recording.record)
+                self._tell(ref, Change.DELETED)
+            self._forget_later(ref, recording)
+        else:
+            self._tell(ref, Change.COMPLETED)
         self.expire()
 
+    def _forget_later(self, ref: str, recording: Recording) -> None:
+        def forget() -> None:
+            if recording.listeners:  # somebody still reads
+                self._lingering[ref] = loop.call_later(LINGER, forget)
+            else:
+                self._lingering.pop(ref, None)
+                shutil.rmtree(self._directory(ref), ignore_errors=True)
+
+        loop = asyncio.get_running_loop()
+        self._lingering[ref] = loop.call_later(LINGER, forget)
+
+    def close(self) -> None:
+        """What lingers is deleted."""
+        for ref, timer in self._lingering.items():
+            timer.cancel()
+            shutil.rmtree(self._directory(ref), ignore_errors=True)
+        self._lingering.clear()
+
+    # Reading
+
+    def running(self, ref: str) -> Recording | None:
+        return self._running.get(ref)
+
     def records(self) -> list[BuildRecord]:
-        """Newest first."""
-        found = [record for path in self._root.iterdir() if (record := self._read(path))]
+        """Newest first. Blocks."""
+        found = [record for path in self._root.iterdir() if (record := self._read(path)) and not record.internal]
         return sorted(found, key=lambda record: record.created, reverse=True)
 
     def get(self, ref: str) -> BuildRecord:
-        """By ref, by a unique beginning of one, or "latest". NotFoundError."""
+        """By ref, by a unique beginning of one, or "latest". NotFoundError. Blocks."""
         if ref in ("latest", "last", ""):
             if records := self.records():
                 return records[0]
             raise NotFoundError("there is no build in the history yet", hint="build something: `boat build .`")
-        if record := self._read(self._directory(ref)):
+        if record := self.find(ref):
             return record
         if (self._directory(ref) / "record.json").exists():
             raise _damaged(ref)
@@ -215,6 +200,10 @@ class History:
         if matching:
             raise ConflictError(f"{ref!r} begins the refs of {len(matching)} builds", hint="give more of it")
         raise NotFoundError(f"no build {ref!r} in the history", hint="`boat builder history` lists what is kept")
+
+    def find(self, ref: str) -> BuildRecord | None:
+        """By the whole ref; None when it isn't there, or damaged. Blocks."""
+        return self._read(self._directory(ref))
 
     def events(self, ref: str) -> Iterator[Event]:
         """Everything a build told, in order. IntegrityError where a line is damaged. Blocks."""
@@ -251,8 +240,36 @@ class History:
             position += len(line)
         return found, position
 
+    def follow(self, ref: str) -> AsyncGenerator[Sequence[Event], None]:
+        """Everything a build told and tells, in batches, until it has ended. To be closed by who stops before. The
+        errors of `read`."""
+        recording = self._running.get(ref)
+        return following.follow(recording, self.read) if recording else self.replay(ref)
+
+    def replay(self, ref: str) -> AsyncGenerator[Sequence[Event], None]:
+        """What a build has told by now, in batches. The errors of `read`."""
+        return following.replay(ref, self.read)
+
+    def sources(self, ref: str) -> Mapping[str, str]:
+        """The source files that a build's steps and warnings point into: name -> text. Blocks."""
+        if recording := self._running.get(ref):
+            return recording.sources
+        try:
+            return _sources.decode((self._directory(ref) / "sources.json").read_bytes())
+        except FileNotFoundError:
+            return {}
+        except msgspec.DecodeError as error:
+            raise _damaged(ref) from error
+
+    def failure(self, ref: str) -> bytes | None:
+        """What a frontend outside of the builder said when it gave up (`FrontendError.document`). Blocks."""
+        try:
+            return (self._directory(ref) / "error").read_bytes()
+        except FileNotFoundError:
+            return None
+
     def graphs(self, ref: str) -> list[bytes]:
-        """The definitions a build solved, encoded, one a platform. NotFoundError if it didn't get as far."""
+        """The definitions a build solved, encoded, one a platform. NotFoundError if it didn't get as far. Blocks."""
         try:
             data = (self._directory(self.get(ref).ref) / "graphs").read_bytes()
         except FileNotFoundError as error:
@@ -264,9 +281,34 @@ class History:
         except msgspec.DecodeError as error:
             raise _damaged(ref) from error
 
+    def watch(self) -> Watcher:
+        """To be given back to `unwatch`."""
+        watcher = Watcher()
+        self._watchers.add(watcher)
+        return watcher
+
+    def unwatch(self, watcher: Watcher) -> None:
+        self._watchers.discard(watcher)
+
+    def _tell(self, ref: str, change: Change) -> None:
+        for watcher in self._watchers:
+            watcher.changed(ref, change)
+
+    # Changing
+
     def pin(self, ref: str, pinned: bool = True) -> None:
+        """Of a build that has ended; a running one is pinned when it has."""
         record = self.get(ref)
-        _write(self._directory(record.ref), msgspec.structs.replace(record, pinned=pinned))
+        if record.pinned != pinned:
+            self._write(msgspec.structs.replace(record, pinned=pinned, generation=record.generation + 1))
+
+    def _write(self, record: BuildRecord) -> None:
+        if recording := self._running.get(record.ref):
+            recording.record = msgspec.structs.replace(recording.record, pinned=record.pinned)
+            record = recording.record
+        write_record(self._directory(record.ref), record)
+        if record.ref not in self._running:
+            self._tell(record.ref, Change.COMPLETED)
 
     def delete(self, ref: str) -> str:
         """The whole ref. ConflictError while it runs."""
@@ -277,6 +319,7 @@ class History:
         if ref in self._running:
             raise ConflictError(f"build {ref} is running", hint="cancel it first")
         shutil.rmtree(self._directory(ref))
+        self._tell(ref, Change.DELETED)
         return ref
 
     def expire(self) -> None:
@@ -289,10 +332,11 @@ class History:
             kept += 1
             if kept > self._max_entries or now - record.created > self._max_age:
                 shutil.rmtree(self._directory(record.ref), ignore_errors=True)
+                self._tell(record.ref, Change.DELETED)
 
     def usage(self) -> int:
-        """Bytes on disk."""
-        return sum(entry.stat().st_size for path in self._root.iterdir() for entry in os.scandir(path))
+        """Bytes on disk. Blocks."""
+        return sum(path.lstat().st_size for path in self._root.rglob("*") if path.is_file())
 
     def _directory(self, ref: str) -> Path:
         if not _REF.fullmatch(ref):
@@ -312,12 +356,6 @@ class History:
         if record.status == "running" and record.ref not in self._running:
             return msgspec.structs.replace(record, status="interrupted")
         return record
-
-
-def _write(directory: Path, record: BuildRecord) -> None:
-    temporary = directory / "record.json.new"
-    temporary.write_bytes(encode(record))
-    os.replace(temporary, directory / "record.json")
 
 
 def _damaged(ref: str) -> IntegrityError:

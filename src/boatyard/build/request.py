@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from boatyard.build.frontend.base import Frontend
 from boatyard.build.llb.graph import Graph, ProxyEnv
 from boatyard.build.policy.rule import Policy
 from boatyard.build.tree.report import ContextReport
@@ -22,14 +23,17 @@ class Export:
 class BuildRequest:
     """One solve request.
 
-    `options` are frontend attributes. With `graph`, no frontend runs. `scope` names the project (the client's context
-    directory), so that misses are explained against earlier builds of the same one. `keep_failed`: a step that fails is
-    offered to the requester for a shell before it is taken down.
+    `options` are frontend attributes. With `graph`, no frontend runs; `frontend` is one that the requester brings
+    along, in the place of the one the options name. `inputs` are graphs that the frontend is given. `scope` names the
+    project (the client's context directory), so that misses are explained against earlier builds of the same one.
+    `keep_failed`: a step that fails is offered to the requester for a shell before it is taken down.
     """
 
     ref: str
     options: Mapping[str, str] = field(default_factory=dict)
     graph: Graph | None = None
+    frontend: Frontend | None = None
+    inputs: Mapping[str, Graph] = field(default_factory=dict)
     exports: Sequence[Export] = ()
     entitlements: frozenset[str] = frozenset()
     source_policies: Sequence[Policy] = ()
@@ -37,6 +41,10 @@ class BuildRequest:
     explain: bool = False
     keep_failed: bool = False
     context_report: bool = False
+    internal: bool = False
+    """It will be no build of the past."""
+    keep_remains: bool = False
+    """What failed steps leave behind is kept while the build goes on: the frontend may ask for it."""
     trust_host_ca: bool = False
     proxy: ProxyEnv | None = None
     secrets_offered: frozenset[str] = frozenset()

@@ -7,6 +7,7 @@ is turned into a mounted tree, a chain or a checksum only when somebody needs th
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -17,11 +18,11 @@ from boatyard.build.tree import checksum
 from boatyard.build.tree.checksum import Selector
 from boatyard.build.tree.layers import LayerTree
 from boatyard.build.tree.lookup import find
-from boatyard.build.tree.node import Tree
+from boatyard.build.tree.node import Node, Tree
 from boatyard.image.layer.chain import Chain
 from boatyard.image.layer.store import LayerStore
 
-__all__ = ["LayersResult", "Result", "Selector", "layer_files", "read_dir", "read_file"]
+__all__ = ["LayersResult", "Result", "Selector", "entries", "layer_files", "read_file", "stat"]
 
 
 class Result(Protocol):
@@ -35,12 +36,18 @@ class Result(Protocol):
         """The checksum of the selected files: names, modes, owners, links, xattrs and bytes; not times. NotFoundError
         when a selector without wildcard matches nothing."""
 
-    async def read_file(self, path: str) -> bytes:
-        """One file's bytes, without materialising anything else. Symlinks are followed inside the tree; `path` "/" with
-        a tail that leads nowhere or to a directory raises NotFoundError."""
+    async def read_file(self, path: str, offset: int = 0, length: int = -1) -> bytes:
+        """One file's bytes (-1: to the end), without materialising anything else. Symlinks are followed inside the
+        tree; `path` "/" with a tail that leads nowhere or to a directory raises NotFoundError."""
 
     async def read_dir(self, path: str) -> Sequence[str]:
         """The names in a directory, sorted."""
+
+    async def entries(self, path: str) -> Sequence[Node]:
+        """What is in a directory, sorted by name. NotFoundError unless links lead to one."""
+
+    async def stat(self, path: str) -> Node:
+        """What links lead to. NotFoundError."""
 
 
 class LayersResult:
@@ -73,11 +80,17 @@ class LayersResult:
         """The files, merged from the layers' directories. Unpacks what is not on disk yet; blocks."""
         return layer_files(self._store, self.layers)
 
-    async def read_file(self, path: str) -> bytes:
-        return await asyncio.to_thread(lambda: read_file(self.files(), path))
+    async def read_file(self, path: str, offset: int = 0, length: int = -1) -> bytes:
+        return await asyncio.to_thread(lambda: read_file(self.files(), path, offset, length))
 
     async def read_dir(self, path: str) -> Sequence[str]:
-        return await asyncio.to_thread(lambda: read_dir(self.files(), path))
+        return tuple(node.name for node in await self.entries(path))
+
+    async def entries(self, path: str) -> Sequence[Node]:
+        return await asyncio.to_thread(lambda: entries(self.files(), path))
+
+    async def stat(self, path: str) -> Node:
+        return await asyncio.to_thread(lambda: stat(self.files(), path))
 
 
 def layer_files(store: LayerStore, chain: Chain) -> LayerTree:
@@ -86,18 +99,31 @@ def layer_files(store: LayerStore, chain: Chain) -> LayerTree:
     return LayerTree(store.directories(chain))
 
 
-def read_file(tree: Tree, path: str) -> bytes:
+def read_file(tree: Tree, path: str, offset: int = 0, length: int = -1) -> bytes:
     """Blocks. NotFoundError unless links lead to a regular file."""
-    node = find(tree, path)
-    if node is None or not node.is_regular:
+    node = stat(tree, path)
+    if not node.is_regular:
         raise checksum.not_found(tree, path)
     with tree.reader() as reader, open(reader.open(node), "rb", buffering=0) as file:
-        return file.readall()
+        if not offset and length < 0:
+            return file.readall()
+        file.seek(offset)
+        # In one piece, whatever the kernel gives at once.
+        with io.BufferedReader(file) as buffered:
+            return buffered.read(length)
 
 
-def read_dir(tree: Tree, path: str) -> tuple[str, ...]:
+def entries(tree: Tree, path: str) -> Sequence[Node]:
     """Blocks. NotFoundError unless links lead to a directory."""
-    node = find(tree, path)
-    if node is None or not node.is_directory:
+    node = stat(tree, path)
+    if not node.is_directory:
         raise checksum.not_found(tree, path)
-    return tuple(child.name for child in tree.children(node))
+    return tree.children(node)
+
+
+def stat(tree: Tree, path: str) -> Node:
+    """Blocks. NotFoundError unless links lead to something."""
+    node = find(tree, path)
+    if node is None:
+        raise checksum.not_found(tree, path)
+    return node

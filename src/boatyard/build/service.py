@@ -62,8 +62,11 @@ class Known:
     graphs: list[Graph] = field(default_factory=list)
     results: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
+    def learn_files(self, files: Mapping[str, str]) -> None:
+        self.files.update(files)
+
     def learn(self, graph: Graph) -> None:
-        self.files.update(graph.files)
+        self.learn_files(graph.files)
         stack = [graph.root.vertex] if graph.root else []
         while stack:
             vertex = stack.pop()
@@ -93,7 +96,9 @@ class BuildService:
         entitlements: frozenset[str] = frozenset(),
         source_policies: Sequence[Policy] = (),
         log_output: bool = False,
+        ended: Callable[[], None] = lambda: None,
     ) -> None:
+        """`ended` is called whenever a build has ended, however it did."""
         PolicyEngine(source_policies)  # a malformed one is told before the first build
         self.source_policies = source_policies
         self._log_output = log_output
@@ -103,7 +108,9 @@ class BuildService:
         self._frontends = frontends
         self._exporters = exporters
         self._entitlements = entitlements
+        self._tell_ended = ended
         self._running: dict[str, asyncio.Task[object]] = {}
+        self._ends: dict[str, asyncio.Event] = {}
 
     async def build(
         self,
@@ -128,8 +135,9 @@ class BuildService:
             if request.explain or not isinstance(event, ExplainEvent):
                 emit(event)
 
-        known = Known()
+        known = Known(files=recording.sources)
         self._running[request.ref] = _current_task()
+        self._ends[request.ref] = asyncio.Event()
         try:
             policies = Policies(request.source_policies, self.source_policies, verifier)
             async with self._job(request, requester, tell, known, failed, policies) as (job, context, ahead, bridge):
@@ -155,9 +163,11 @@ class BuildService:
             raise
         finally:
             del self._running[request.ref]
-            self.history.ended(request.ref)
-            if "requestid" in request.options and recording.record.status == "completed":
-                self.history.delete(request.ref)  # a question that was answered (lint, outline) is no build of the past
+            # A question that was answered (lint, outline) is no build of the past.
+            answered = "requestid" in request.options and recording.record.status == "completed"
+            self.history.ended(request.ref, forget=answered)
+            self._ends.pop(request.ref).set()
+            self._tell_ended()
 
     def cancel(self, ref: str) -> None:
         """Cancel a running build."""
@@ -165,6 +175,10 @@ class BuildService:
         if task is None:
             raise ConflictError(f"build {ref!r} is not running")
         task.cancel()
+
+    async def until_ended(self, ref: str) -> None:
+        if ref in self._ends:
+            await self._ends[ref].wait()
 
     @property
     def running(self) -> Sequence[str]:
@@ -192,7 +206,14 @@ class BuildService:
         exports = [{"type": export.type, **export.attrs} for export in request.exports]
         name = next((export.attrs["name"] for export in request.exports if export.attrs.get("name")), request.scope)
         return self.history.begin(
-            request.ref, name, request.options, exports, request.scope, trust_host_ca=request.trust_host_ca
+            request.ref,
+            name,
+            request.options,
+            exports,
+            request.scope,
+            frontend=_frontend_name(request),
+            trust_host_ca=request.trust_host_ca,
+            internal=request.internal,
         )
 
     @asynccontextmanager
@@ -218,6 +239,7 @@ class BuildService:
             trust_host_ca=request.trust_host_ca,
             proxy=request.proxy,
             failed=failed if request.keep_failed else None,
+            remains={} if request.keep_remains else None,
         )
         ahead = DescribeAhead(self.worker.layers)
         resolve = resolver(self.worker, context)
@@ -229,8 +251,9 @@ class BuildService:
             explain_files=request.explain,
             made=ahead.made,
         )
+        bridge = JobBridge(job, self.worker, context, tell, known, gate, resolve, self._frontends)
         try:
-            yield job, context, ahead, JobBridge(job, self.worker, requester, tell, known.learn, gate, resolve)
+            yield job, context, ahead, bridge
         finally:
             await job.close()
             await ahead.close()
@@ -243,11 +266,12 @@ class BuildService:
             image = PlatformResult(platform=platform, edge=request.graph.root, config=config)
             result = FrontendResult(images=(image,), files=request.graph.files)
         else:
-            name = request.options.get("frontend", "dockerfile.v0")
-            frontend = self._frontends.get(name)
-            if frontend is None:
-                raise InvalidError(f"unknown frontend {name!r}", hint=f"known: {', '.join(sorted(self._frontends))}")
-            result = await frontend(bridge, FrontendRequest(request.options))
+            inputs = {name: (await bridge.passed(graph)).root for name, graph in request.inputs.items()}
+            asked = FrontendRequest(request.options, inputs)
+            if request.frontend is not None:
+                result = await request.frontend(bridge, asked)
+            else:
+                result = await bridge.run_frontend(_frontend_name(request), asked)
         images = []
         for image in result.images:
             graph = await bridge.passed(Graph(image.edge, result.files))
@@ -358,6 +382,13 @@ def slot(scope: str, name: str) -> str:
     if not bracket or not name.startswith("["):
         return f"{scope}\0{name}"
     return f"{scope}\0{place}{' LINK' if text.startswith(' LINK ') else ''}"
+
+
+def _frontend_name(request: BuildRequest) -> str:
+    """ "" for a graph, and for a frontend that the requester brings along."""
+    if request.graph is not None or request.frontend is not None:
+        return ""
+    return request.options.get("frontend", "dockerfile.v0")
 
 
 def _current_task() -> asyncio.Task[object]:

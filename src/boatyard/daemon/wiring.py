@@ -142,16 +142,6 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
             occupancy=occupancy,
             cgroup_parent=config.cgroup_parent,
         )
-        service = BuildService(
-            build_worker,
-            solver,
-            _frontends(config.frontend),
-            _exporters(stores),
-            History(root / "history", max_age=config.history.max_age, max_entries=config.history.max_entries),
-            entitlements=frozenset(config.entitlements),
-            source_policies=source_policies.from_files(config.source_policies),
-            log_output=config.log.step_output,
-        )
 
         def roots() -> Iterator[LayerId]:
             """The layers that the build cache and running builds hold."""
@@ -186,6 +176,19 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
         gc_policies = policies(config.gc, root) if config.gc.enabled else ()
         collector = Collector(pruner, gc_policies, activity)
         stack.push_async_callback(collector.close)
+        history = History(root / "history", max_age=config.history.max_age, max_entries=config.history.max_entries)
+        stack.callback(history.close)
+        service = BuildService(
+            build_worker,
+            solver,
+            _frontends(config.frontend),
+            _exporters(stores),
+            history,
+            entitlements=frozenset(config.entitlements),
+            source_policies=source_policies.from_files(config.source_policies),
+            log_output=config.log.step_output,
+            ended=collector.wake,
+        )
         proxy = config.proxy.variables()
         # Finding a runtime takes a while and fails on hosts that can only build files: neither keeps the daemon from
         # answering.
@@ -200,7 +203,7 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
             labels=lambda: _labels(config, executor, stores),
             gc_policies=gc_policies,
             running=lambda: service.running,
-            builds=Builds(service, executor, trust_host_ca=config.trust_host_ca, proxy=proxy, ended=collector.wake),
+            builds=Builds(service, executor, trust_host_ca=config.trust_host_ca, proxy=proxy),
             images=ImageRequests(
                 stores.images,
                 stores.layers,

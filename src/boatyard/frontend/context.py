@@ -144,6 +144,9 @@ class _Seen:
     async def solve(self, graph: Graph) -> _Files:
         return _Files(await self._bridge.solve(State(graph.root, texts=graph.files)))
 
+    def learn(self, files: Mapping[str, str]) -> None:
+        raise InvalidError(f"no file is pointed into while contexts are read: {', '.join(files)}")
+
     def warn(self, warning: WarningEvent) -> None:
         raise InvalidError(f"nothing is warned of while contexts are read: {warning.short}")
 

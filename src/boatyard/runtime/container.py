@@ -5,7 +5,7 @@ Knows processes, mounts and isolation; knows nothing of images, layers or builds
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -122,6 +122,18 @@ class ContainerSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessSpec:
+    """A process in a container that runs; the fields are those of `ContainerSpec`. `insecure`: with all capabilities
+    that this daemon has; what the container as a whole may do was settled at its start."""
+
+    args: tuple[str, ...]
+    env: tuple[str, ...] = ()
+    cwd: str = "/"
+    user: str = ""
+    insecure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Stdio:
     """Descriptors the process gets; the caller keeps and closes its own copies. With `tty`, the three are unused and
     `on_terminal` is called with the pseudo-terminal's master descriptor (which the callee owns) before the process
@@ -153,7 +165,7 @@ class Executor(Protocol):
 
 
 class StartedReceiver(Protocol):
-    def __call__(self, control: Control) -> None: ...
+    def __call__(self, control: RunningContainer) -> None: ...
 
 
 class WarningReceiver(Protocol):
@@ -161,8 +173,22 @@ class WarningReceiver(Protocol):
 
 
 class Control(Protocol):
-    """A running container's handle."""
+    """A running process's handle."""
 
     def signal(self, number: int) -> None: ...
     @property
     def pid(self) -> int: ...
+
+
+class RunningContainer(Control, Protocol):
+    """A running container's handle, which is its first process's."""
+
+    async def exec(
+        self,
+        process: ProcessSpec,
+        stdio: Stdio | TerminalReceiver,
+        *,
+        on_start: Callable[[Control], None] | None = None,
+    ) -> int:
+        """One more process, to its end; its exit code. It is killed when the task is cancelled, and with the
+        container. ConflictError when the container has ended; else the errors of `Executor.run`."""

@@ -18,20 +18,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from boatyard.errors import StorageError, UnavailableError, UnsupportedError
+from boatyard.errors import ConflictError, StorageError, UnavailableError, UnsupportedError
 from boatyard.runtime import cgroups, host, leftovers, probe, terminal
 from boatyard.runtime.agent import Forwarder
 from boatyard.runtime.bridge import BridgePool
 from boatyard.runtime.container import (
     ContainerSpec,
+    Control,
     Network,
+    ProcessSpec,
     StartedReceiver,
     Stdio,
     TerminalReceiver,
     WarningReceiver,
 )
 from boatyard.runtime.hosts import Resolver
-from boatyard.runtime.launch import Attachment, Launched, Launcher, Runtime
+from boatyard.runtime.launch import Attachment, Joined, Launched, Launcher, Runtime
 from boatyard.runtime.network import Mode, SandboxPool
 from boatyard.runtime.process import RuntimeProcess
 from boatyard.runtime.program import identity
@@ -43,6 +45,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 CLOSE_INTERVAL = 0.1
+MADE_INTERVAL = 0.001
 QUEUED_TERMINAL = 0.05
 
 
@@ -287,6 +290,7 @@ class OciExecutor:
             raise asyncio.CancelledError
         launched = launching.result()
         process = RuntimeProcess(launched.pid)
+        running = JoinableContainer(self, launcher, launched, process)
         self._running.add(process)
         code = 0
         interrupted = False
@@ -300,7 +304,7 @@ class OciExecutor:
                 while launched.prepared.agents:
                     await stack.enter_async_context(Forwarder(*launched.prepared.agents.pop()))
                 if on_start is not None:
-                    on_start(process)
+                    on_start(running)
                 if not isinstance(stdio, Stdio):
                     await _hand_over(launched, process, stdio)
                 code = await process.wait()
@@ -313,6 +317,7 @@ class OciExecutor:
             if interrupted or process.killed:
                 # runc's first steps may have outlived it, and a container its killed runtime.
                 await _settle(self._spawner.submit(self._spawner.kill_orphans))
+            await running.close()
             finishing = self._spawner.submit(launcher.finish, launched, code)
             cancelled = await _settle(finishing)
             self._running.discard(process)
@@ -321,6 +326,51 @@ class OciExecutor:
         if cancelled:
             raise asyncio.CancelledError
         if error is not None:
+            raise error
+        return code
+
+    async def join(
+        self,
+        launcher: Launcher,
+        launched: Launched,
+        first: RuntimeProcess,
+        spec: ProcessSpec,
+        stdio: Stdio | TerminalReceiver,
+        on_start: Callable[[Control], None] | None,
+    ) -> int:
+        """For `JoinableContainer.exec`."""
+        while not first.ended and not await self._spawner.submit(launcher.made, launched):  # noqa: ASYNC110 -- no event
+            await asyncio.sleep(MADE_INTERVAL)
+        if first.ended:
+            raise ConflictError("the container has ended: nothing can be started in it any more")
+        descriptors = (stdio.stdin, stdio.stdout, stdio.stderr) if isinstance(stdio, Stdio) else None
+        joining = self._spawner.submit(launcher.join, spec, launched, descriptors)
+        cancelled = await _settle(joining)
+        if cancelled and joining.exception() is not None:
+            raise asyncio.CancelledError
+        joined = joining.result()
+        process = RuntimeProcess(joined.pid)
+        code = 0
+        try:
+            if cancelled:
+                raise asyncio.CancelledError
+            if on_start is not None:
+                on_start(process)
+            if not isinstance(stdio, Stdio):
+                await _hand_over(joined, process, stdio)
+            code = await process.wait()
+        except BaseException:
+            await _settle(asyncio.ensure_future(process.kill()))
+            raise
+        finally:
+            leaving = self._spawner.submit(launcher.leave, joined, code)
+            cancelled = await _settle(leaving)
+        error = leaving.result()
+        if cancelled:
+            raise asyncio.CancelledError
+        if error is not None:
+            if first.ended:
+                raise ConflictError("the container has ended") from error
             raise error
         return code
 
@@ -351,7 +401,49 @@ class OciExecutor:
         leftovers.clear(self._spawner.scratch, self.instance)
 
 
-async def _hand_over(launched: Launched, process: RuntimeProcess, receiver: TerminalReceiver) -> None:
+class JoinableContainer:
+    """A running container's handle, as long as it runs. Implements `container.RunningContainer`."""
+
+    def __init__(self, executor: OciExecutor, launcher: Launcher, launched: Launched, process: RuntimeProcess) -> None:
+        self._executor = executor
+        self._launcher = launcher
+        self._launched = launched
+        self._process = process
+        self._joined: set[asyncio.Task[int]] = set()
+
+    def signal(self, number: int) -> None:
+        self._process.signal(number)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def exec(
+        self,
+        process: ProcessSpec,
+        stdio: Stdio | TerminalReceiver,
+        *,
+        on_start: Callable[[Control], None] | None = None,
+    ) -> int:
+        """See `container.RunningContainer`."""
+        work = self._executor.join(self._launcher, self._launched, self._process, process, stdio, on_start)
+        task = asyncio.ensure_future(work)
+        self._joined.add(task)
+        task.add_done_callback(self._joined.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.cancel()
+            await _settle(task)
+            raise
+
+    async def close(self) -> None:
+        """The first process has ended, and the others with it: what the runtime and we had for them goes."""
+        for task in list(self._joined):
+            await _settle(task)
+
+
+async def _hand_over(launched: Launched | Joined, process: RuntimeProcess, receiver: TerminalReceiver) -> None:
     """Give the terminal to its receiver as soon as it is there; a container that can't be started may have none."""
     if launched.console is None:
         master, launched.master = launched.master, -1

@@ -20,13 +20,15 @@ import msgspec
 from boatyard.errors import BoatyardError, InvalidError, StorageError
 from boatyard.runtime import cgroups, failure, hosts, init, isolation, leftovers, mounts, rootfs, terminal, trust, users
 from boatyard.runtime import spec as oci
-from boatyard.runtime.container import BindMount, ContainerSpec, Mount, Network
+from boatyard.runtime.container import BindMount, ContainerSpec, Mount, Network, ProcessSpec
 from boatyard.runtime.program import Program
 from boatyard.runtime.spawn import spawn
 
 log = logging.getLogger(__name__)
 
 CONSOLE = "console"
+MADE = {"crun": "status", "runc": "state.json"}
+"""What a runtime writes below its state directory when it has made a container."""
 RUNTIME_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
@@ -73,6 +75,24 @@ class Launched:
     master: int = -1
     """The terminal, where it was made here; whoever takes it puts -1."""
     warnings: list[str] = field(default_factory=list)
+    spec: ContainerSpec | None = None
+    place: oci.Placement | None = None
+    """As it was started: for processes that join it."""
+    joined: int = 0
+
+
+@dataclass(slots=True)
+class Joined:
+    """One more process of a running container, started through the runtime."""
+
+    file: Path
+    log: Path
+    program: str
+    pid: int = 0
+    """Of the runtime: a child of this process."""
+    console: socket.socket | None = None
+    console_path: Path | None = None
+    master: int = -1
 
 
 class Launcher:
@@ -152,40 +172,37 @@ class Launcher:
                 launched.cgroup = f"/{self._group}/{launched.run_id}"
                 if spec.cgroup_parent:
                     launched.cgroup = posixpath.join("/", spec.cgroup_parent, f"{self._group}-{launched.run_id}")
-        document, warnings = oci.configuration(
-            spec,
-            self._host,
-            oci.Placement(
-                user=user,
-                root=root,
-                cwd=cwd,
-                mounts=launched.prepared.entries,
-                network=attachment.network,
-                network_namespace=attachment.namespace,
-                cgroup=launched.cgroup,
-                terminal=stdio is None,
-                env=env,
-                init=program,
-                devices=devices,
-                compiled_filter=self.runtime.compiled_filter,
-            ),
+        launched.spec = spec
+        launched.place = oci.Placement(
+            user=user,
+            root=root,
+            cwd=cwd,
+            mounts=launched.prepared.entries,
+            network=attachment.network,
+            network_namespace=attachment.namespace,
+            cgroup=launched.cgroup,
+            terminal=stdio is None,
+            env=env,
+            init=program,
+            devices=devices,
+            compiled_filter=self.runtime.compiled_filter,
         )
+        document, warnings = oci.configuration(spec, self._host, launched.place)
         launched.warnings += warnings
         _write(launched.bundle / "config.json", msgspec.json.encode(document))
         if stdio is None and self.runtime.program.kind == "crun":
-            launched.console = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-            launched.console.bind(str(launched.bundle / CONSOLE))
-            launched.console.listen(1)
+            launched.console = _listen(launched.bundle / CONSOLE)
         launched.pid = self._spawn(launched, stdio)
 
-    def _spawn(self, launched: Launched, stdio: tuple[int, int, int] | None) -> int:
-        args = [self.runtime.executable, "--root", str(self._state), "--log", str(launched.bundle / "log")]
+    def _runtime(self, launched: Launched, log: Path) -> list[str]:
+        args = [self.runtime.executable, "--root", str(self._state), "--log", str(log)]
         if self.runtime.program.kind == "runc":
-            args += ["--log-format", "json"]
-        else:
-            # Its JSON would also go to the container's standard error.
-            args.append(f"--cgroup-manager={'cgroupfs' if launched.cgroup else 'disabled'}")
-        args += ["run", "--bundle", str(launched.bundle)]
+            return [*args, "--log-format", "json"]
+        # Its JSON would also go to the container's standard error.
+        return [*args, f"--cgroup-manager={'cgroupfs' if launched.cgroup else 'disabled'}"]
+
+    def _spawn(self, launched: Launched, stdio: tuple[int, int, int] | None) -> int:
+        args = [*self._runtime(launched, launched.bundle / "log"), "run", "--bundle", str(launched.bundle)]
         if stdio is not None:
             return spawn([*args, launched.run_id], RUNTIME_ENVIRONMENT, stdio)
         if launched.console is None:
@@ -193,6 +210,62 @@ class Launcher:
             return spawn([*args, launched.run_id], RUNTIME_ENVIRONMENT, path)
         args += ["--console-socket", str(launched.bundle / CONSOLE)]
         return spawn([*args, launched.run_id], RUNTIME_ENVIRONMENT, os.devnull)
+
+    def made(self, launched: Launched) -> bool:
+        """Whether the runtime has made the container, so that others can join it."""
+        return (self._state / launched.run_id / MADE[self.runtime.program.kind]).exists()
+
+    def join(self, process: ProcessSpec, launched: Launched, stdio: tuple[int, int, int] | None) -> Joined:
+        """Start one more process in a container; with `stdio` None it gets a terminal. Raises what `launch` does."""
+        assert launched.spec is not None and launched.place is not None
+        if not process.args or not process.args[0]:
+            raise InvalidError("no program to run: the command is empty", hint="give a command")
+        launched.joined += 1
+        name = f"{launched.joined}"
+        joined = Joined(launched.bundle / f"process-{name}.json", launched.bundle / f"log-{name}", process.args[0])
+        try:
+            spec = replace(
+                launched.spec, args=process.args, env=process.env, insecure=process.insecure, user=process.user
+            )
+            place = replace(
+                launched.place,
+                user=users.lookup(launched.place.root, process.user),
+                cwd=posixpath.normpath("/" + process.cwd.lstrip("/")),
+                terminal=stdio is None,
+                init="",
+            )
+            document, _ = oci.joining(spec, self._host, place)
+            _write(joined.file, msgspec.json.encode(document))
+            args = [*self._runtime(launched, joined.log), "exec", "--process", str(joined.file)]
+            if stdio is not None:
+                joined.pid = spawn([*args, launched.run_id], RUNTIME_ENVIRONMENT, stdio)
+            elif self.runtime.program.kind == "crun":
+                joined.console_path = launched.bundle / f"{CONSOLE}-{name}"
+                joined.console = _listen(joined.console_path)
+                args += ["--console-socket", str(joined.console_path)]
+                joined.pid = spawn([*args, launched.run_id], RUNTIME_ENVIRONMENT, os.devnull)
+            else:
+                joined.master, path = terminal.open_pair()
+                joined.pid = spawn([*args, launched.run_id], RUNTIME_ENVIRONMENT, path)
+        except BaseException as error:
+            self.leave(joined, 0)
+            if isinstance(error, OSError):
+                raise _storage_error(error) from error
+            raise
+        return joined
+
+    def leave(self, joined: Joined, code: int) -> BoatyardError | None:
+        """Undo everything, after the runtime ended with `code`. The error when it was the runtime that failed."""
+        if joined.console is not None:
+            joined.console.close()
+        if joined.master >= 0:
+            os.close(joined.master)
+        # crun ends with the program's own code where there is one.
+        message = failure.last_error(_read(joined.log)) if code else ""
+        for path in (joined.file, joined.log, joined.console_path):
+            if path is not None:
+                path.unlink(missing_ok=True)
+        return failure.explain(message, joined.program) if message else None
 
     def finish(self, launched: Launched, code: int) -> BoatyardError | None:
         """Undo everything, after the runtime ended with `code`. The error when it was the runtime that failed, not
@@ -245,6 +318,13 @@ class Launcher:
         if trust.covers_system_bundle(spec.args):
             files |= {path: trust.combine(data, added) for path, data in own}
         return files
+
+
+def _listen(path: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    listener.bind(str(path))
+    listener.listen(1)
+    return listener
 
 
 def _node(path: str) -> tuple[int, int, int]:

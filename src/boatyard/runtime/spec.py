@@ -95,11 +95,36 @@ class Placement:
 def configuration(spec: ContainerSpec, host: Host, place: Placement) -> tuple[Document, list[str]]:
     """config.json and the warnings about what this host refuses."""
     warnings: list[str] = []
+    granted = _capabilities(spec, host, warnings)
+    process = _process(spec, host, place, granted, warnings)
+    annotations = dict(spec.annotations)
+    linux = _linux(spec, host, place, granted, annotations)
+    document: Document = {
+        "ociVersion": OCI_VERSION,
+        "process": process,
+        "root": {"path": place.root, "readonly": spec.readonly_root},
+        "hostname": spec.hostname,
+        "mounts": [*runtime_mounts(spec, host, own_cgroup=bool(place.cgroup)), *place.mounts],
+        "linux": linux,
+    }
+    if annotations:
+        document["annotations"] = annotations
+    return document, warnings
+
+
+def joining(spec: ContainerSpec, host: Host, place: Placement) -> tuple[Document, list[str]]:
+    """One more process in a container that was started from such a configuration: process.json, and warnings."""
+    warnings: list[str] = []
+    return _process(spec, host, place, _capabilities(spec, host, warnings), warnings), warnings
+
+
+def _process(
+    spec: ContainerSpec, host: Host, place: Placement, granted: tuple[str, ...], warnings: list[str]
+) -> Document:
     rlimits, cut = limits.rlimits(
         spec.ulimits, may_raise="CAP_SYS_RESOURCE" in host.capabilities, hard_limit=host.hard_limit
     )
     warnings += cut
-    granted = _capabilities(spec, host, warnings)
     process: Document = {
         "terminal": place.terminal,
         "user": {"uid": place.user.uid, "gid": place.user.gid, "umask": UMASK, "additionalGids": place.user.groups},
@@ -114,19 +139,7 @@ def configuration(spec: ContainerSpec, host: Host, place: Placement) -> tuple[Do
     if host.oom_score < 0:
         # Lowered scores are for the daemon; a container that keeps one would be killed last of all.
         process["oomScoreAdj"] = 0
-    annotations = dict(spec.annotations)
-    linux = _linux(spec, host, place, granted, annotations)
-    document: Document = {
-        "ociVersion": OCI_VERSION,
-        "process": process,
-        "root": {"path": place.root, "readonly": spec.readonly_root},
-        "hostname": spec.hostname,
-        "mounts": [*runtime_mounts(spec, host, own_cgroup=bool(place.cgroup)), *place.mounts],
-        "linux": linux,
-    }
-    if annotations:
-        document["annotations"] = annotations
-    return document, warnings
+    return process
 
 
 def environment(env: Sequence[str], place: Placement) -> list[str]:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from boatyard.build.llb.graph import Edge, Graph, SourceLocation
+from boatyard.build.ops.container import BuildContainer, ContainerRequest
+from boatyard.build.ops.worker import StepRemains
+from boatyard.build.policy.rule import Policy
+from boatyard.build.result import Result
+from boatyard.build.source.meta import MetaQuestion, SourceMeta
 from boatyard.image.digest import Digest
 from boatyard.image.platform import Platform
 from boatyard.image.spec import ImageConfig
@@ -45,14 +51,40 @@ class Bridge(Protocol):
     async def solve(self, graph: Graph) -> FileReader:
         """Run a graph; concurrent and later solves of the same edge cost nothing."""
 
+    def learn(self, files: Mapping[str, str]) -> None:
+        """Source files that warnings point into, by name: to be told before them."""
+
     def warn(self, warning: WarningEvent) -> None: ...
+
+
+class GuestBridge(Bridge, Protocol):
+    """What a frontend outside of the builder (in a container, in the client) may ask for beside that. It holds results
+    by reference: an edge that is solved when somebody needs its files."""
+
+    async def passed(self, graph: Graph, policies: Sequence[Policy] = ()) -> Graph:
+        """The graph as source policies let it be built; `policies` are the frontend's own."""
+
+    async def result(self, edge: Edge) -> Result:
+        """Solve an edge of a graph that has passed. Raises SolveError."""
+
+    async def source_meta(self, question: MetaQuestion, policies: Sequence[Policy] = ()) -> SourceMeta:
+        """What is known of a source without its files."""
+
+    async def run_frontend(self, name: str, request: FrontendRequest) -> FrontendResult:
+        """Another frontend's result; nothing of it is solved yet. InvalidError when there is none of that name."""
+
+    def container(self, request: ContainerRequest) -> AbstractAsyncContextManager[BuildContainer]:
+        """A container on results, as long as the context lasts."""
+
+    def remains(self, vertex: str) -> StepRemains | None:
+        """Of a step that failed, by the digest of its vertex; None when nothing of it was kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class FrontendRequest:
     """`options` are BuildKit's frontend attributes (reference/builder.md 5.4): target, platform, filename,
     build-arg:NAME, label:NAME, context:NAME, no-cache, add-hosts, force-network-mode, shm-size, ulimit, hostname,
-    requestid ..."""
+    requestid ... `inputs` are graphs by name; None is the empty tree."""
 
     options: Mapping[str, str]
     inputs: Mapping[str, Edge | None] = field(default_factory=dict)

@@ -12,6 +12,7 @@ from boatyard.build.copying.memory import ContextMemory
 from boatyard.build.llb.graph import Edge, ProxyEnv
 from boatyard.build.ops.cachemount import CacheMounts
 from boatyard.build.requester import Requester
+from boatyard.build.result import Result
 from boatyard.build.source.image import Images
 from boatyard.build.source.occupancy import Occupancy
 from boatyard.image.layer.store import LayerStore
@@ -36,12 +37,21 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True)
+class StepRemains:
+    """What a step that failed was given and left behind, mount by mount; None is the empty tree, or nothing to keep (a
+    secret, a cache)."""
+
+    given: tuple[Result | None, ...]
+    left: tuple[Result | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class BuildContext:
     """One per build.
 
     `failed` is called with the exact state of a failed step, mounted and ready to run in, before it is taken down.
     `solve` lets an op solve more of a graph (LLB in LLB). `used` collects the ids of secrets and agents that were asked
-    for.
+    for. `remains` takes what failed steps leave behind, by vertex digest, where somebody may ask for it.
     """
 
     requester: Requester
@@ -51,3 +61,4 @@ class BuildContext:
     proxy: ProxyEnv | None = None
     failed: Callable[[ContainerSpec, str], Awaitable[None]] | None = None
     used: set[str] = field(default_factory=set)
+    remains: dict[str, StepRemains] | None = None

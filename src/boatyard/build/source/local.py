@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import stat
+import stat as modes
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -26,9 +26,10 @@ from boatyard.build.copying.draft import Draft
 from boatyard.build.copying.memory import ContextMemory
 from boatyard.build.copying.reuse import Note, open_reuse
 from boatyard.build.requester import Requester
-from boatyard.build.result import Result, Selector, read_dir, read_file
+from boatyard.build.result import Result, Selector, entries, read_file, stat
 from boatyard.build.solver.types import CacheMap, ContentKey, StepContext
 from boatyard.build.tree import checksum
+from boatyard.build.tree.node import Node
 from boatyard.build.tree.report import ContextReport
 from boatyard.build.tree.scan import ClientTree, ContextChangedError
 from boatyard.errors import InvalidError, UnsupportedError
@@ -112,11 +113,17 @@ class LocalTree:
         finally:
             await asyncio.to_thread(mount.__exit__, None, None, None)
 
-    async def read_file(self, path: str) -> bytes:
-        return await asyncio.to_thread(read_file, self.files, path)
+    async def read_file(self, path: str, offset: int = 0, length: int = -1) -> bytes:
+        return await asyncio.to_thread(read_file, self.files, path, offset, length)
 
     async def read_dir(self, path: str) -> Sequence[str]:
-        return read_dir(self.files, path)
+        return tuple(node.name for node in await self.entries(path))
+
+    async def entries(self, path: str) -> Sequence[Node]:
+        return entries(self.files, path)
+
+    async def stat(self, path: str) -> Node:
+        return stat(self.files, path)
 
     async def report(self) -> ContextReport:
         """What it holds, and what the ignore file leaves out."""
@@ -163,7 +170,7 @@ class LocalStep:
 
 def _tell(step: StepContext, name: str, files: ClientTree) -> None:
     listing = files.listing
-    size = sum(node.size for children in listing.children.values() for node in children if stat.S_ISREG(node.mode))
+    size = sum(node.size for children in listing.children.values() for node in children if modes.S_ISREG(node.mode))
     step.status(f"transferring {name}:", current=size, done=True)
     if sockets := sorted(listing.sockets):
         named = ", ".join(f"/{path}" for path in sockets[:_MOST_NAMED])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -37,13 +37,10 @@ from boatyard.image.interruption import run_settled
 from boatyard.progress import Emit, Event, ExplainEvent, VertexEvent, WarningEvent
 from boatyard.runtime.container import ContainerSpec, Executor, Stdio, TerminalReceiver
 
-FOLLOW_INTERVAL = 0.2
-"""Seconds between two looks at a build that is followed."""
-
 
 class Builds:
-    """Implements `BuildService` of the native API and of Docker's. `trust_host_ca` and `proxy` are the configuration's;
-    `ended` is called whenever a build has ended."""
+    """Implements `BuildService` of the native API and of Docker's. `trust_host_ca` and `proxy` are the
+    configuration's."""
 
     def __init__(
         self,
@@ -52,14 +49,11 @@ class Builds:
         *,
         trust_host_ca: bool,
         proxy: Mapping[str, str],
-        ended: Callable[[], None],
     ) -> None:
         self._service = service
         self._executor = executor
         self._trust_host_ca = trust_host_ca
         self._proxy = proxy
-        self._tell_ended = ended
-        self._ended = asyncio.Condition()
 
     async def build(
         self, request: BuildRequest, requester: DescriptorRequester, emit: Emit, terminal: TerminalReceiver | None
@@ -80,10 +74,9 @@ class Builds:
             assert terminal is not None
             await self._executor.run(_shell(spec, debug.SHELL, terminal), terminal)
 
-        async with self._building():
-            reply = await self._service.build(
-                self._request(request), requester, tell, failed=failed if terminal is not None else None
-            )
+        reply = await self._service.build(
+            self._request(request), requester, tell, failed=failed if terminal is not None else None
+        )
         return BuildResult(
             ref=reply.ref,
             response=dict(reply.response),
@@ -100,20 +93,10 @@ class Builds:
     ) -> requests.BuildReply:
         """A request in the builder's own terms, for faces that don't know this daemon's settings."""
         request = replace(request, trust_host_ca=self._trust_host_ca, proxy=proxy_environment(self._proxy))
-        async with self._building():
-            return await self._service.build(request, requester, emit, planned=planned)
+        return await self._service.build(request, requester, emit, planned=planned)
 
     def cancel(self, ref: str) -> None:
         self._service.cancel(ref)
-
-    @asynccontextmanager
-    async def _building(self) -> AsyncIterator[None]:
-        try:
-            yield
-        finally:
-            self._tell_ended()
-            async with self._ended:
-                self._ended.notify_all()
 
     def _request(self, request: BuildRequest) -> requests.BuildRequest:
         proxy = request.proxy if request.proxy is not None else self._proxy
@@ -182,24 +165,16 @@ class Builds:
     async def build_logs(self, ref: str, *, follow: bool) -> AsyncIterator[Event]:
         history = self._service.history
         record = await asyncio.to_thread(history.get, ref)
-        position = 0
-        while True:
-            running = record.ref in self._service.running
-            events, after = await asyncio.to_thread(history.read, record.ref, position)
-            for event in events:
-                yield event
-            if after != position:
-                position = after
-            elif running and follow:
-                await asyncio.sleep(FOLLOW_INTERVAL)
-            else:
-                return
+        batches = history.follow(record.ref) if follow else history.replay(record.ref)
+        async with aclosing(batches):
+            async for events in batches:
+                for event in events:
+                    yield event
 
     async def cancel_build(self, ref: str) -> BuildDetail:
         record = self._service.history.get(ref)
         self._service.cancel(record.ref)
-        async with self._ended:
-            await self._ended.wait_for(lambda: record.ref not in self._service.running)
+        await self._service.until_ended(record.ref)
         return await self.inspect_build(record.ref)
 
     async def delete_builds(self, request: BuildDelete) -> Sequence[str]:
@@ -318,7 +293,7 @@ def _summary_fields(record: BuildRecord) -> dict[str, Any]:
         "started": record.created,
         "completed": record.completed,
         "steps": record.steps,
-        "completed_steps": record.steps,
+        "completed_steps": record.completed_steps,
         "cached_steps": record.cached_steps,
         "warnings": record.warnings,
         "error": ErrorDocument(kind=record.error_kind, message=record.error) if record.error else None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from boatyard.build.frontend.base import FileReader, FrontendRequest, ResolvedImage
 from boatyard.build.frontend.dockerfile import frontend
@@ -45,6 +45,9 @@ class TextBridge:
 
     async def read_dir(self, path: str) -> Sequence[str]:
         return [NAME]
+
+    def learn(self, files: Mapping[str, str]) -> None:
+        """There is but the one."""
 
     def warn(self, warning: WarningEvent) -> None:
         """Remarks on style are for files that people keep."""

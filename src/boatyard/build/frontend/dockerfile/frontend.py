@@ -105,6 +105,7 @@ def _steps(source: Source, stages: Sequence[StageBuild]) -> Iterator[SourceStep]
 
 
 def _warn(source: Source) -> None:
+    source.bridge.learn({source.dockerfile.filename: source.dockerfile.source})
     for finding in source.report.findings:
         source.bridge.warn(
             WarningEvent(

@@ -55,6 +55,7 @@ class Yard:
     warnings: list[WarningEvent] = field(default_factory=list)
     solved: list[Vertex] = field(default_factory=list)
     asked: list[tuple[str, Platform, str]] = field(default_factory=list)
+    sources: dict[str, str] = field(default_factory=dict)
 
     async def resolve_image(self, reference: str, platform: Platform, *, mode: str = "default") -> ResolvedImage:
         self.asked.append((reference, platform, mode))
@@ -84,6 +85,9 @@ class Yard:
     async def source_time(self, vertex: Vertex) -> int | None:
         assert isinstance(vertex.op, SourceOp)
         return self.times.get(vertex.op.identifier)
+
+    def learn(self, files: Mapping[str, str]) -> None:
+        self.sources.update(files)
 
     def warn(self, warning: WarningEvent) -> None:
         self.warnings.append(warning)
