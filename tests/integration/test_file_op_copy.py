@@ -30,9 +30,9 @@ CONTEXT: Spec = {
 BASE: Spec = {"etc/hosts": "h", "usr/lib/libc": "l", "lib": Link("usr/lib"), "srv/file": "old", "srv/d/x": "old"}
 
 
-@pytest.fixture
-def workshop(tmp_path: Path) -> Workshop:
-    workshop = Workshop(tmp_path)
+@pytest.fixture(params=[False, True], ids=["client's", "given"])
+def workshop(tmp_path: Path, request: pytest.FixtureRequest) -> Workshop:
+    workshop = Workshop(tmp_path, given=request.param)
     grow(workshop.context, CONTEXT)
     return workshop
 

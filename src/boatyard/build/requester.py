@@ -18,11 +18,14 @@ class ClientDirectory:
     O_RDONLY).
 
     `identity` is stable over builds for the same directory of the same client: stat caches are kept under it.
-    The descriptor belongs to the context that yielded it.
+    The descriptor belongs to the context that yielded it. `given`: the directory was made for this build alone, on the
+    snapshots' file system if that can be, and nobody changes its files any more. They may become files of layers by
+    hard links.
     """
 
     fd: int
     identity: str
+    given: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,7 @@ class ArchiveRequester:
             )
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            yield ClientDirectory(descriptor, f"{self._identity} {path.name}")
+            yield ClientDirectory(descriptor, f"{self._identity} {path.name}", given=True)
         finally:
             os.close(descriptor)
 

@@ -24,6 +24,7 @@ from boatyard.build.tree.layers import LayerNode
 from boatyard.build.tree.lookup import walk
 from boatyard.build.tree.node import Node, Reader, Tree, join
 from boatyard.build.tree.reading import FEW, THREADS
+from boatyard.build.tree.scan import ClientReader, ClientTree
 from boatyard.errors import BoatyardError, ConflictError, InvalidError
 from boatyard.image.interruption import Stop
 from boatyard.image.snapshot.disk import storage_error
@@ -87,6 +88,7 @@ class Copier:
         self.umask = current_umask()
         self._linked: Links = {} if linked is None else linked
         self._reuse = reuse
+        self.given = tree if isinstance(tree, ClientTree) and tree.given else None
         self.reuse_files = reuse.files if reuse else {}
         self._jobs: list[_Job] = []
         self._current: dict[str, _Job] = {}
@@ -292,6 +294,9 @@ class _Maker:
                 return
         if isinstance(node, LayerNode) and self._link_from_layer(node, name, wanted):
             return
+        if notable and self._take(node, name, wanted):
+            self.noted[path] = wanted
+            return
         self._copy(node, name, wanted)
         if node.learned and node.nlink == 1 and not node.xattrs:
             self.noted[path] = wanted if notable else wanted._replace(digest=node.digest)
@@ -303,6 +308,28 @@ class _Maker:
             return False
         try:
             os.link(node.layers[0], name, dst_dir_fd=self._directory, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in _NOT_LINKED:
+                raise
+            return False
+        return True
+
+    def _take(self, node: Node, name: str, wanted: Copied) -> bool:
+        """Link a file of a directory that was made for this build, if nothing of it is to change."""
+        given, reader = self._copier.given, self._reader
+        if given is None or not isinstance(reader, ClientReader):
+            return False
+        above, _, source = node.path.rpartition("/")
+        directory = reader.directory(above)
+        # A link brings its owner along, and attributes that don't belong into an image.
+        owner = os.stat(source, dir_fd=directory, follow_symlinks=False)
+        kept = (stat.S_IMODE(node.mode), owner.st_uid, owner.st_gid, node.mtime_ns)
+        if wanted[1:] != kept or os.listxattr(f"/proc/self/fd/{directory}/{source}", follow_symlinks=False):
+            return False
+        if not given.take(node):
+            return False
+        try:
+            os.link(source, name, src_dir_fd=directory, dst_dir_fd=self._directory, follow_symlinks=False)
         except OSError as error:
             if error.errno not in _NOT_LINKED:
                 raise

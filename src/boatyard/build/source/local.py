@@ -61,7 +61,7 @@ class LocalTree:
     async def current(self) -> LocalTree:
         """The directory as it is now, to be used for one step: its key and then its files."""
         files = self.files
-        if files.age > FRESH:
+        if files.age > FRESH and not files.given:
             files = await asyncio.to_thread(files.rescanned)
         return LocalTree(files, self.identity, self._filter, self._layers, self._memory)
 
@@ -162,7 +162,7 @@ class LocalStep:
             self._name, include=filter.include, exclude=filter.exclude, follow=filter.follow
         ) as directory:
             index = self._memory.index(directory.identity)
-            files = await asyncio.to_thread(ClientTree, directory.fd, filter, index)
+            files = await asyncio.to_thread(ClientTree, directory.fd, filter, index, given=directory.given)
             identity = directory.identity
         _tell(step, self._name, files)
         return [LocalTree(files, identity, filter, self._layers, self._memory)]

@@ -60,9 +60,11 @@ class Listing:
 
 class ClientTree:
     """Implements `node.Tree`. Owns its own copy of the directory's descriptor; closed with `close`, or when nobody
-    knows it any more."""
+    knows it any more. `given`: nobody changes the directory any more, and its files may be taken."""
 
-    def __init__(self, descriptor: int, filter: Filter, index: StatIndex) -> None:
+    def __init__(self, descriptor: int, filter: Filter, index: StatIndex, *, given: bool = False) -> None:
+        self.given = given
+        self._taken: set[tuple[int, int]] = set()
         self._descriptor = os.dup(descriptor)
         self._open = True
         self._filter = filter
@@ -81,7 +83,17 @@ class ClientTree:
 
     def rescanned(self) -> ClientTree:
         """The same directory as it is now."""
-        return ClientTree(self._descriptor, self._filter, self._index)
+        return ClientTree(self._descriptor, self._filter, self._index, given=self.given)
+
+    def take(self, node: Node) -> bool:
+        """Whether a file may become one of a layer, by a hard link: once. Two links would be one file where there are
+        to be two."""
+        inode = (node.device, node.inode)
+        with _finishing:
+            if inode in self._taken:
+                return False
+            self._taken.add(inode)
+        return True
 
     def close(self) -> None:
         if self._open:
@@ -131,7 +143,7 @@ class ClientTree:
                     _finish(node, b"", NO_XATTRS)
 
     def reader(self) -> ClientReader:
-        return ClientReader(self._descriptor)
+        return ClientReader(self._descriptor, given=self.given)
 
     def missing(self, path: str) -> str | None:
         return self._filter.why_missing(self._descriptor, path)
@@ -150,8 +162,9 @@ def _finish(node: LocalNode, digest: bytes, xattrs: Mapping[str, bytes], racy: b
 class ClientReader:
     """Implements `node.Reader`. Keeps the directory open that was used last."""
 
-    def __init__(self, root: int) -> None:
+    def __init__(self, root: int, *, given: bool = False) -> None:
         self._root = root
+        self._given = given
         self._path: str | None = None
         self._descriptor = -1
         self._opened = 0
@@ -192,7 +205,8 @@ class ClientReader:
         """What was scanned, and is still there after it was read, was there all the time."""
         assert isinstance(node, LocalNode)
         found = NO_XATTRS if node.learned else portable_xattrs(descriptor)
-        if not is_same(node, os.fstat(descriptor)):
+        # Taking a file changes its status, and nothing else does.
+        if not self._given and not is_same(node, os.fstat(descriptor)):
             raise ContextChangedError(node.path)
         if digest:
             _finish(node, digest, found, is_racy(node, self._opened))
