@@ -79,7 +79,7 @@ async def serve(
         grpc = GrpcFace(yard, activity)
         faces = Faces(
             native.application(_services(control, yard), offers, running),
-            engine.application(_engine_services(control, yard), running),
+            engine.application(_engine_services(control, yard, grpc), running),
         )
         server = Server(Counted(faces, activity), http2=grpc.connection)
         stack.callback(offers.close)
@@ -115,7 +115,7 @@ def _services(control: Control, yard: Yard) -> Services:
     return Services(system=control, builds=yard.builds, images=yard.images, disk=yard.disk, runs=yard.runs)
 
 
-def _engine_services(control: Control, yard: Yard) -> engine_services.Services:
+def _engine_services(control: Control, yard: Yard, grpc: GrpcFace) -> engine_services.Services:
     return engine_services.Services(
         system=control,
         images=yard.images,
@@ -123,6 +123,7 @@ def _engine_services(control: Control, yard: Yard) -> engine_services.Services:
         disk=yard.disk,
         events=yard.events,
         scratch=yard.scratch,
+        grpc=grpc.connection,
     )
 
 

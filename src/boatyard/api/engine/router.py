@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 
 from boatyard import __version__
-from boatyard.api.engine import absent, archives, build, builder, events, images, system, version
+from boatyard.api.engine import absent, archives, build, builder, events, images, system, upgrades, version
 from boatyard.api.engine.call import Answer, Call, Query
 from boatyard.api.engine.errors import body_of, message_of, status_of
 from boatyard.api.engine.routes import Route, Routes
@@ -35,6 +35,7 @@ def all_routes(services: Services) -> tuple[Route, ...]:
         *images.routes(services),
         *build.routes(services),
         *builder.routes(services),
+        *upgrades.routes(services),
         *absent.routes(),
     )
 

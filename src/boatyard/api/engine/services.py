@@ -6,7 +6,8 @@ method may raise errors of `boatyard.errors`. Cancelling a call stops what it do
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -95,7 +96,8 @@ class ImageService(Protocol):
 @dataclass(frozen=True, slots=True)
 class Services:
     """What this daemon offers. `scratch`: where contexts of builds are unpacked, on the file system of the snapshots.
-    `speaks_buildkit`: `/grpc` and `/session` work."""
+    `grpc` makes the protocol for a connection that is to speak BuildKit's gRPC. `speaks_buildkit`: whole builds can be
+    made that way."""
 
     system: SystemService
     images: ImageService
@@ -103,4 +105,5 @@ class Services:
     disk: DiskService
     events: Events
     scratch: Path
+    grpc: Callable[[], asyncio.Protocol] | None = None
     speaks_buildkit: bool = False
