@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -13,8 +16,9 @@ from docker.errors import APIError, BuildError, ImageNotFound
 from python_on_whales import DockerClient
 from python_on_whales.exceptions import DockerException
 
-from e2e.engine import Docker, docker_programs, tar_of
-from e2e.yard import Yard, write_files
+from e2e.engine import ROOT, Docker, docker_programs, tar_of
+from e2e.page import script_of
+from e2e.yard import BIN, Yard, write_files
 
 PROGRAMS = docker_programs()
 DOCKERFILE = """FROM busybox
@@ -157,6 +161,24 @@ def test_docker_tells_what_is_not_there(command: Docker, arguments: list[str], m
     refused = command.run(*arguments, check=False)
     assert refused.returncode != 0
     assert message.lower() in refused.stderr.lower()
+
+
+def test_the_commands_of_the_how_to_page_work(command: Docker, tmp_path: Path) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "docker").symlink_to(command.program)
+    environment = {
+        **command.yard.variables(),
+        "PATH": f"{programs}:{BIN}:{os.environ['PATH']}",
+        "DOCKER_CONFIG": str(command.config),
+    }
+    script = script_of(ROOT / "docs/how-to/use-with-docker-clients.md", sys.executable)
+    done = subprocess.run(
+        ["bash"], input=script, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert done.stdout.count("\n+ ") > 25
+    assert "Hello, you" in done.stdout and "Hello, Python" in done.stdout
 
 
 @pytest.fixture

@@ -24,6 +24,8 @@ from boatyard.runtime.host import has_seccomp
 _OS_RELEASE = "/etc/os-release"
 _MACHINE_ID = "/etc/machine-id"
 _FORWARDING = "/proc/sys/net/ipv4/ip_forward"
+_WORKERS = "org.mobyproject.buildkit.worker."
+"""Labels that the builder has for its own clients begin so."""
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
@@ -145,7 +147,7 @@ def _described(info: DaemonInfo) -> dict[str, Any]:
         "HttpProxy": info.proxy.get("HTTP_PROXY", ""),
         "HttpsProxy": info.proxy.get("HTTPS_PROXY", ""),
         "NoProxy": info.proxy.get("NO_PROXY", ""),
-        "Labels": [f"{name}={value}" for name, value in info.labels.items()],
+        "Labels": [f"{name}={value}" for name, value in info.labels.items() if not name.startswith(_WORKERS)],
         "ExperimentalBuild": False,
         "Runtimes": {runtime_name: {"path": runtime.detail}} if runtime_name else {},
         "DefaultRuntime": runtime_name,

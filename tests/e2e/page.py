@@ -1,0 +1,24 @@
+"""A page of the documentation as a script: the commands of its `console` blocks and the text of its `python` blocks."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+_BLOCK = re.compile(r"^```(?P<kind>console|python)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def script_of(page: Path, python: str) -> str:
+    """For a shell that stops at the first failure. What a command prints may stand under it, and isn't compared."""
+    lines = ["set -euo pipefail"]
+    for block in _BLOCK.finditer(page.read_text()):
+        if block["kind"] == "python":
+            lines += [f"{python} - <<'PYTHON'", block["text"].rstrip("\n"), "PYTHON"]
+        else:
+            commands = [line[2:] for line in block["text"].splitlines() if line.startswith("$ ")]
+            lines += [text for command in commands for text in (f"echo {_quoted(f'+ {command}')}", command)]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"
