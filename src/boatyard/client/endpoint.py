@@ -201,10 +201,12 @@ def lost(endpoint: Endpoint, error: OSError) -> BoatyardError:
 
 
 def refused_certificate(endpoint: Endpoint) -> str:
-    """What to try when a daemon ends a connection before it answers; empty where it needs no certificate. Since TLS 1.3
+    """What to try when a daemon ends a connection before it answers; empty where TLS isn't the reason. Since TLS 1.3
     a client takes the handshake for done before the server has looked at its certificate."""
-    if not isinstance(endpoint, TcpEndpoint) or endpoint.certificates is None:
+    if not isinstance(endpoint, TcpEndpoint):
         return ""
+    if endpoint.certificates is None:
+        return "it may speak TLS only: try without BOAT_TLS_VERIFY=0"
     if endpoint.certificates.cert:
         return f"it may not accept the certificate {endpoint.certificates.cert}"
     return "it may want a certificate, and there is none: see BOAT_CERT_PATH"
