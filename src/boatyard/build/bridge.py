@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import copy
 import hashlib
+import itertools
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -18,7 +21,7 @@ from boatyard.build.policy.gate import SourceGate
 from boatyard.build.policy.rule import Policy
 from boatyard.build.result import Result
 from boatyard.build.solver.scheduler import Job
-from boatyard.build.solver.step import SharedStep
+from boatyard.build.solver.step import SharedStep, ShownStep
 from boatyard.build.solver.types import OpResolver
 from boatyard.build.source import oci_layout
 from boatyard.build.source.image import FoundImage, check_digest
@@ -27,6 +30,9 @@ from boatyard.errors import InvalidError, UnsupportedError
 from boatyard.image import reference as references
 from boatyard.image.platform import Platform
 from boatyard.progress import Emit, VertexEvent, WarningEvent
+
+DEEPEST = 16
+"""Frontends that wait for each other."""
 
 
 @runtime_checkable
@@ -60,6 +66,7 @@ class JobBridge:
         frontends: Mapping[str, Frontend],
     ) -> None:
         self.platform = worker.platform
+        self.entitlements = context.entitlements
         self._job = job
         self._worker = worker
         self._context = context
@@ -69,6 +76,8 @@ class JobBridge:
         self._resolve_op = resolve
         self._frontends = frontends
         self._resolved: dict[tuple[str, str, str], ResolvedImage] = {}
+        self._numbers = itertools.count()
+        self._depth = 0
 
     async def resolve_image(self, reference: str, platform: Platform, *, mode: str = "default") -> ResolvedImage:
         key = (reference, str(platform), mode)
@@ -77,22 +86,30 @@ class JobBridge:
         return self._resolved[key]
 
     async def _resolve(self, reference: str, platform: Platform, mode: str) -> ResolvedImage:
-        async with self._shown(f"[internal] load metadata for {reference}"):
+        async with self.shown(f"[internal] load metadata for {reference}"):
             found = await self._find(reference, platform, mode)
         return ResolvedImage(str(found.reference.with_digest(found.digest)), found.digest, found.config)
 
     @asynccontextmanager
-    async def _shown(self, name: str) -> AsyncIterator[None]:
+    async def shown(self, name: str) -> AsyncIterator[ShownStep]:
         """A step that is no vertex of the graph."""
-        digest = f"sha256:{hashlib.sha256(name.encode()).hexdigest()}"
+        text = f"{next(self._numbers)} {name}"
+        step = ShownStep(f"sha256:{hashlib.sha256(text.encode()).hexdigest()}", name, time.time)
+        step.join(step.digest, self._emit)
         started = time.time()
-        self._emit(VertexEvent(digest=digest, name=name, started=started))
+
+        def tell(completed: float | None = None, error: str = "") -> None:
+            self._emit(VertexEvent(digest=step.digest, name=name, started=started, completed=completed, error=error))
+
+        tell()
         try:
-            yield
+            yield step
         except BaseException as error:
-            self._emit(VertexEvent(digest=digest, name=name, started=started, completed=time.time(), error=str(error)))
+            step.end()
+            tell(time.time(), "canceled" if isinstance(error, asyncio.CancelledError) else str(error))
             raise
-        self._emit(VertexEvent(digest=digest, name=name, started=started, completed=time.time()))
+        step.end()
+        tell(time.time())
 
     async def _find(self, reference: str, platform: Platform, mode: str) -> FoundImage:
         images = self._worker.images
@@ -119,7 +136,7 @@ class JobBridge:
         """What is known of a source, or of the one that policies put in its place."""
         name = question.log_name or f"[internal] resolve {question.source.identifier}"
         source = await self._gate.pass_source(question.source, question.platform, policies)
-        async with self._shown(name):
+        async with self.shown(name):
             return await describe(self._resolve_op, replace(question, source=source))
 
     async def source_time(self, vertex: Vertex) -> int | None:
@@ -154,7 +171,13 @@ class JobBridge:
         frontend = self._frontends.get(name)
         if frontend is None:
             raise InvalidError(f"unknown frontend {name!r}", hint=f"known: {', '.join(sorted(self._frontends))}")
-        result = await frontend(self, request)
+        if self._depth >= DEEPEST:
+            raise InvalidError(
+                f"frontends call each other {DEEPEST} deep", hint="does one of them name itself as the frontend to use?"
+            )
+        deeper = copy.copy(self)
+        deeper._depth += 1
+        result = await frontend(deeper, request)
         self._known.learn_files(result.files)
         return result
 

@@ -10,7 +10,7 @@ import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from boatyard.build.frontend.base import FrontendRequest, ResolvedImage
+from boatyard.build.frontend.base import FrontendRequest, FrontendResult, ResolvedImage
 from boatyard.build.frontend.dockerfile import context as contexts
 from boatyard.build.frontend.dockerfile import draft as drafts
 from boatyard.build.frontend.dockerfile import sources
@@ -19,7 +19,7 @@ from boatyard.build.frontend.dockerfile.convert.paths import has_wildcards
 from boatyard.build.frontend.dockerfile.draft import Draft
 from boatyard.build.frontend.dockerfile.named import NamedContexts
 from boatyard.build.llb.graph import Edge, Graph
-from boatyard.errors import InvalidError, NotFoundError
+from boatyard.errors import NotFoundError, UnsupportedError
 from boatyard.frontend.bridge import Bridge
 from boatyard.frontend.options import Options
 from boatyard.frontend.place import SourceFile
@@ -133,6 +133,7 @@ class _Seen:
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
         self.platform = bridge.platform
+        self.entitlements: frozenset[str] = frozenset()
 
     async def resolve_image(self, reference: str, platform: Platform, *, mode: str = "default") -> ResolvedImage:
         store = ""
@@ -144,11 +145,14 @@ class _Seen:
     async def solve(self, graph: Graph) -> _Files:
         return _Files(await self._bridge.solve(State(graph.root, texts=graph.files)))
 
+    async def run_frontend(self, name: str, request: FrontendRequest) -> FrontendResult:
+        raise UnsupportedError("contexts are read without other frontends")
+
     def learn(self, files: Mapping[str, str]) -> None:
-        raise InvalidError(f"no file is pointed into while contexts are read: {', '.join(files)}")
+        raise UnsupportedError("nothing is warned of while contexts are read")
 
     def warn(self, warning: WarningEvent) -> None:
-        raise InvalidError(f"nothing is warned of while contexts are read: {warning.short}")
+        raise UnsupportedError("nothing is warned of while contexts are read")
 
 
 class _Files:

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from boatyard.build.llb.graph import Edge, Graph, SourceLocation
-from boatyard.build.ops.container import BuildContainer, ContainerRequest
-from boatyard.build.ops.worker import StepRemains
-from boatyard.build.policy.rule import Policy
-from boatyard.build.result import Result
-from boatyard.build.source.meta import MetaQuestion, SourceMeta
 from boatyard.image.digest import Digest
 from boatyard.image.platform import Platform
 from boatyard.image.spec import ImageConfig
 from boatyard.progress import WarningEvent
+
+if TYPE_CHECKING:
+    # The library for frontends shares this module, and loads no more of the builder than it needs.
+    from boatyard.build.ops.container import BuildContainer, ContainerRequest
+    from boatyard.build.ops.worker import StepRemains
+    from boatyard.build.policy.rule import Policy
+    from boatyard.build.result import Result
+    from boatyard.build.solver.step import ShownStep
+    from boatyard.build.source.meta import MetaQuestion, SourceMeta
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +48,19 @@ class Bridge(Protocol):
     platform: Platform
     """The builder's own platform (BUILDPLATFORM)."""
 
+    entitlements: frozenset[str]
+    """What the client grants, and the daemon with it."""
+
     async def resolve_image(self, reference: str, platform: Platform, *, mode: str = "default") -> ResolvedImage:
         """`mode`: default (local store first, then registry), pull, local. NotFoundError with a hint when there is
         none."""
 
     async def solve(self, graph: Graph) -> FileReader:
         """Run a graph; concurrent and later solves of the same edge cost nothing."""
+
+    async def run_frontend(self, name: str, request: FrontendRequest) -> FrontendResult:
+        """Another frontend's result; nothing of it is solved yet. InvalidError when there is none of that name, or when
+        frontends call each other without end."""
 
     def learn(self, files: Mapping[str, str]) -> None:
         """Source files that warnings point into, by name: to be told before them."""
@@ -70,8 +81,8 @@ class GuestBridge(Bridge, Protocol):
     async def source_meta(self, question: MetaQuestion, policies: Sequence[Policy] = ()) -> SourceMeta:
         """What is known of a source without its files."""
 
-    async def run_frontend(self, name: str, request: FrontendRequest) -> FrontendResult:
-        """Another frontend's result; nothing of it is solved yet. InvalidError when there is none of that name."""
+    def shown(self, name: str) -> AbstractAsyncContextManager[ShownStep]:
+        """Work that is no vertex of a graph, shown as a step of the build."""
 
     def container(self, request: ContainerRequest) -> AbstractAsyncContextManager[BuildContainer]:
         """A container on results, as long as the context lasts."""
@@ -127,4 +138,4 @@ class FrontendResult:
 
 
 class Frontend(Protocol):
-    async def __call__(self, bridge: Bridge, request: FrontendRequest) -> FrontendResult: ...
+    async def __call__(self, bridge: GuestBridge, request: FrontendRequest) -> FrontendResult: ...

@@ -98,3 +98,12 @@ class SharedStep:
             self._backlog.append(told)
         for vertex, emit in self._listeners:
             emit(told(vertex))
+
+
+class ShownStep(SharedStep):
+    """Work beside the graph that is shown as a step, under a digest of its own. Lives as long as the work."""
+
+    def __init__(self, digest: str, name: str, clock: Callable[[], float]) -> None:
+        super().__init__(clock)
+        self.digest = digest
+        self.name = name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from boatyard.build.frontend.base import FileReader, FrontendRequest, ResolvedImage
+from boatyard.build.frontend.base import FileReader, FrontendRequest, FrontendResult, ResolvedImage
 from boatyard.build.frontend.dockerfile import frontend
 from boatyard.build.llb.graph import Graph
 from boatyard.errors import InvalidError, NotFoundError
@@ -30,6 +30,7 @@ class TextBridge:
 
     def __init__(self, dockerfile: bytes) -> None:
         self.platform: Platform = host_platform()
+        self.entitlements: frozenset[str] = frozenset()
         self._dockerfile = dockerfile
 
     async def resolve_image(self, reference: str, platform: Platform, *, mode: str = "default") -> ResolvedImage:
@@ -45,6 +46,9 @@ class TextBridge:
 
     async def read_dir(self, path: str) -> Sequence[str]:
         return [NAME]
+
+    async def run_frontend(self, name: str, request: FrontendRequest) -> FrontendResult:
+        raise InvalidError("a syntax directive has no place among changes")
 
     def learn(self, files: Mapping[str, str]) -> None:
         """There is but the one."""

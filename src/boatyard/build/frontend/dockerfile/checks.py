@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from boatyard.build.frontend.dockerfile.ast import Range
 from boatyard.build.frontend.dockerfile.excerpt import excerpt
-from boatyard.build.frontend.dockerfile.lint import Finding
 from boatyard.build.frontend.dockerfile.outline import Location, location
 from boatyard.errors import BoatyardError, BuildError
+
+if TYPE_CHECKING:
+    from boatyard.build.frontend.dockerfile.lint import Finding
 
 
 class CheckWarning(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):

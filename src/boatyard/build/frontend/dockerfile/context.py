@@ -99,6 +99,26 @@ async def load(bridge: Bridge, request: FrontendRequest) -> BuildContext:
     )
 
 
+async def read_file(bridge: Bridge, request: FrontendRequest, path: str) -> bytes:
+    """A file of the main context that isn't for the image, but for the building of it: the ignore file doesn't
+    apply."""
+    place = await _main_context(bridge, request)
+    source = place.files
+    if not place.remote:
+        source = sources.local(
+            "context",
+            sources.internal(f"load {path}"),
+            follow=[path],
+            shared_key=f"context-{path}",
+            session=request.options.get("local-sessionid:context", ""),
+            differ="none",
+        )
+    edge = drafts.finish(source)
+    if edge is None:
+        raise NotFoundError(f"there is no file {path!r} in an empty context")
+    return await (await bridge.solve(Graph(edge))).read_file("/" + path)
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     filename: str

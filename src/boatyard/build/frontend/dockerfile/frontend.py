@@ -12,12 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from boatyard.build.frontend.base import Bridge, FrontendRequest, FrontendResult, SourceStep
 from boatyard.build.frontend.dockerfile import context as contexts
 from boatyard.build.frontend.dockerfile import options as options_
-from boatyard.build.frontend.dockerfile import subrequests
+from boatyard.build.frontend.dockerfile import subrequests, syntax
 from boatyard.build.frontend.dockerfile.ast import Source as SourceText
 from boatyard.build.frontend.dockerfile.context import BuildContext
 from boatyard.build.frontend.dockerfile.convert.converter import Source, convert
 from boatyard.build.frontend.dockerfile.convert.stage import StageBuild
-from boatyard.build.frontend.dockerfile.directives import detect_syntax
 from boatyard.build.frontend.dockerfile.lint import LintReport, check_options
 from boatyard.build.frontend.dockerfile.named import NamedContexts
 from boatyard.build.frontend.dockerfile.options import BuildOptions
@@ -25,30 +24,36 @@ from boatyard.build.frontend.dockerfile.parser import parse
 from boatyard.build.frontend.dockerfile.together import together
 from boatyard.build.frontend.dockerfile.unused import unused_arguments
 from boatyard.build.llb.graph import SourceLocation
-from boatyard.errors import BoatyardError, InvalidError, UnsupportedError
-from boatyard.image import reference as references
+from boatyard.errors import BoatyardError, NotFoundError, UnsupportedError
 from boatyard.image.platform import Platform
 from boatyard.progress import Range, WarningEvent
 
 _CAPABILITIES = frozenset(
     {"inputs", "subrequests", "contexts", "gitquerystring"}  # of moby.buildkit.frontend.
 )
-_BUILT_IN = "dockerfile.v0"
-_OURS = ("docker/dockerfile", "docker/dockerfile-upstream")
 
 
-async def build(bridge: Bridge, request: FrontendRequest) -> FrontendResult:
+async def build(bridge: Bridge, request: FrontendRequest, *, insist_on_syntax_image: bool = False) -> FrontendResult:
     """Raises DockerfileError for what is wrong with the file, InvalidError for the request, and what the bridge
     raises."""
-    _check_capabilities(request.options)
+    missing = _missing_capability(request.options)
     question = request.options.get("requestid")
+    options = options_.parse(request.options)
+    try:
+        context = await contexts.load(bridge, request)
+    except NotFoundError:
+        if question == subrequests.DESCRIBE:
+            return FrontendResult(metadata=subrequests.describe())
+        raise
+    choice = syntax.choose(options, context, insist=insist_on_syntax_image)
+    if choice is not None:
+        return await syntax.forward(bridge, request, context, choice)
+    if missing is not None:
+        raise missing
     if question is not None:
         subrequests.check_known(question)
     if question == subrequests.DESCRIBE:
         return FrontendResult(metadata=subrequests.describe())
-    options = options_.parse(request.options)
-    context = await contexts.load(bridge, request)
-    _check_syntax(options, context)
     if question == subrequests.LINT:
         return await _check(bridge, request, options, context)
     source = _source(bridge, request, options, context)
@@ -155,43 +160,18 @@ async def _check(
     return FrontendResult(metadata=await subrequests.check(source, context.dockerfile))
 
 
-# -- what the request and the file ask for ---------------------------------------------------------------------------
+# -- what the request asks for ---------------------------------------------------------------------------------------
 
 
-def _check_capabilities(options: Mapping[str, str]) -> None:
+def _missing_capability(options: Mapping[str, str]) -> UnsupportedError | None:
+    """What the request needs and this frontend can't do. It is raised at once, unless another frontend may do
+    (`+forward`)."""
+    missing = None
     for name in filter(None, options.get("frontend.caps", "").split(",")):
-        wanted = name.partition("+")[0]
-        if wanted.removeprefix("moby.buildkit.frontend.") not in _CAPABILITIES:
-            raise UnsupportedError(f"the frontend hasn't the capability {wanted!r}, which the client needs")
-
-
-def _check_syntax(options: BuildOptions, context: BuildContext) -> None:
-    """`# syntax` names a frontend. Those of docker/dockerfile, whatever their version, are this one. `cmdline`: that
-    choice was made already, by whoever forwarded the request."""
-    if "cmdline" in options.raw:
-        return
-    forced = options.arguments.get("BUILDKIT_SYNTAX", "").strip()
-    if forced:
-        if not _is_ours(forced.split(" ", 1)[0]):
-            raise UnsupportedError(
-                f"the frontend {forced!r} can't be run: only the built-in one is there",
-                hint=f"pass BUILDKIT_SYNTAX={_BUILT_IN}, or none",
-            )
-        return
-    directive = detect_syntax(context.dockerfile)
-    if directive is None or _is_ours(directive.word):
-        return
-    raise UnsupportedError(
-        f"the frontend {directive.word!r} of {context.filename}:{directive.range.start} can't be run: "
-        "only the built-in one is there",
-        hint=f"--build-arg BUILDKIT_SYNTAX={_BUILT_IN} reads the file with the built-in frontend",
-    )
-
-
-def _is_ours(name: str) -> bool:
-    if name == _BUILT_IN:
-        return True
-    try:
-        return references.parse(name).path in _OURS
-    except InvalidError:
-        return False
+        wanted, _, extra = name.partition("+")
+        if wanted.removeprefix("moby.buildkit.frontend.") in _CAPABILITIES:
+            continue
+        missing = UnsupportedError(f"the frontend hasn't the capability {wanted!r}, which the client needs")
+        if extra != "forward":
+            raise missing
+    return missing

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
-from boatyard.build.frontend.dockerfile.instructions import Dockerfile
 from boatyard.build.frontend.dockerfile.outline import Location, location, table
+
+if TYPE_CHECKING:
+    from boatyard.build.frontend.dockerfile.instructions import Dockerfile
 
 
 class Target(msgspec.Struct, frozen=True, omit_defaults=True):

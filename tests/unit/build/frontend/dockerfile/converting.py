@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from textwrap import dedent
 from typing import Any
 
-from boatyard.build.frontend.base import FrontendRequest, FrontendResult, ResolvedImage
+from boatyard.build.frontend.base import Frontend, FrontendRequest, FrontendResult, ResolvedImage
 from boatyard.build.frontend.dockerfile.frontend import build
 from boatyard.build.llb.graph import Edge, ExecOp, FileOp, Graph, SourceOp, Vertex
 from boatyard.errors import NotFoundError
@@ -51,6 +51,8 @@ class Yard:
     images: dict[str, dict[str, Any]] = field(default_factory=dict)
     missing: frozenset[str] = frozenset()
     platform: Platform = AMD64
+    entitlements: frozenset[str] = frozenset()
+    frontends: dict[str, Frontend] = field(default_factory=dict)
     times: dict[str, int] = field(default_factory=dict)
     warnings: list[WarningEvent] = field(default_factory=list)
     solved: list[Vertex] = field(default_factory=list)
@@ -85,6 +87,9 @@ class Yard:
     async def source_time(self, vertex: Vertex) -> int | None:
         assert isinstance(vertex.op, SourceOp)
         return self.times.get(vertex.op.identifier)
+
+    async def run_frontend(self, name: str, request: FrontendRequest) -> FrontendResult:
+        return await self.frontends[name](self, request)
 
     def learn(self, files: Mapping[str, str]) -> None:
         self.sources.update(files)

@@ -322,37 +322,6 @@ def test_metadata_of_an_input_that_is_damaged() -> None:
         run_build(bridge, {"made": an_input()}, **options)
 
 
-# -- syntax ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "syntax",
-    [
-        "docker/dockerfile:1",
-        "docker/dockerfile:1.7-labs",
-        "docker.io/docker/dockerfile",
-        "docker/dockerfile-upstream:x",
-    ],
-)
-def test_every_version_of_the_dockerfile_syntax_is_served(syntax: str) -> None:
-    assert converted(f"# syntax={syntax}\nFROM busybox\n").edge is not None
-
-
-def test_another_syntax_is_refused_unless_the_built_in_one_is_forced() -> None:
-    text = "# syntax=example/frontend:2\nFROM busybox\n"
-    with pytest.raises(UnsupportedError, match=r"example/frontend:2.*Dockerfile:1") as raised:
-        converted(text)
-    assert raised.value.hint is not None
-    assert "BUILDKIT_SYNTAX=dockerfile.v0" in raised.value.hint
-    assert converted(text, **{"build-arg:BUILDKIT_SYNTAX": "dockerfile.v0"}).edge is not None
-    assert converted(text, cmdline="example/frontend:2").edge is not None
-
-
-def test_a_forced_syntax_that_can_not_be_run() -> None:
-    with pytest.raises(UnsupportedError, match="example/frontend"):
-        converted("FROM busybox\n", **{"build-arg:BUILDKIT_SYNTAX": "example/frontend"})
-
-
 def test_a_capability_that_is_missing_is_named() -> None:
     with pytest.raises(UnsupportedError, match="teleport"):
         converted("FROM busybox\n", **{"frontend.caps": "moby.buildkit.frontend.teleport"})

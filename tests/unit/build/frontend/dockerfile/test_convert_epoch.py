@@ -97,6 +97,7 @@ def test_a_builder_that_knows_no_times_says_so() -> None:
         def __init__(self, inner: Yard) -> None:
             self.platform = inner.platform
             self.resolve_image, self.solve, self.warn = inner.resolve_image, inner.solve, inner.warn
+            self.learn = inner.learn
 
     bridge = Timeless(Yard({"git://example.org/a.git": {"Dockerfile": COPY}}))
     options = {"context": "https://example.org/a.git", "build-arg:SOURCE_DATE_EPOCH": "context"}
