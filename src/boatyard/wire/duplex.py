@@ -10,6 +10,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 from boatyard.wire.pipes import until_readable, until_writable
 from boatyard.wire.tunnel import Tunnel
@@ -51,8 +52,16 @@ class Duplex:
         self._readable = self._writable = -1
 
 
+class ByteStream(Protocol):
+    """What `Duplex` is, or something around one."""
+
+    async def receive(self) -> bytes: ...
+    async def send(self, data: bytes) -> None: ...
+    def close(self) -> None: ...
+
+
 @asynccontextmanager
-async def carried(protocol: asyncio.Protocol, duplex: Duplex) -> AsyncIterator[asyncio.Task[None]]:
+async def carried(protocol: asyncio.Protocol, duplex: ByteStream) -> AsyncIterator[asyncio.Task[None]]:
     """A protocol on these descriptors, connected. The task ends when the connection has; leaving the context waits for
     that, and closes the descriptors. Whoever leaves has asked the protocol to close, or the other end goes by itself;
     when cancelled, it is cut off."""
