@@ -181,6 +181,15 @@ def test_hosts_limits_and_networks_reach_the_steps(yard: Yard) -> None:
     assert said[3:5] == ["100", "1"]
 
 
+def test_steps_can_reach_their_host_by_name(yard: Yard) -> None:
+    dockerfile = "FROM busybox\nRUN grep host.docker.internal /etc/hosts; ip route | grep default\n"
+    answer = build(yard, {"Dockerfile": dockerfile}, extrahosts=["host.docker.internal:host-gateway"], nocache="1")
+    said = answer.text.split("Step 2/2")[1].splitlines()
+    address, name = said[1].split()
+    assert name == "host.docker.internal"
+    assert address == "127.0.0.1" or f"via {address} " in said[2]
+
+
 def test_the_ignore_file_of_the_context_applies(yard: Yard) -> None:
     """Clients that leave the Dockerfile out of the context send it all the same, and say so in that file."""
     files = {

@@ -229,7 +229,7 @@ class BridgePool:
             except BaseException:
                 os.close(inside)
                 raise
-            return Sandbox(inside, str(address), number)
+            return Sandbox(inside, str(address), str(next(self._network.hosts())), number)
         finally:
             os.close(outside)
 

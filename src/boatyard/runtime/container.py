@@ -13,6 +13,8 @@ from typing import Protocol
 
 DEFAULT_SHM_SIZE = 64 << 20
 """Bytes of /dev/shm."""
+HOST_GATEWAY = "host-gateway"
+"""Docker's word for the address at which a container reaches its host."""
 
 
 class Network(Enum):
@@ -101,7 +103,7 @@ class ContainerSpec:
     hostname: str = "boatyard"
     network: Network = Network.DEFAULT
     extra_hosts: tuple[tuple[str, str], ...] = ()
-    """(name, address) pairs for /etc/hosts."""
+    """(name, address) pairs for /etc/hosts; HOST_GATEWAY is the host's address, wherever that is."""
     insecure: bool = False
     """All capabilities this daemon has, no seccomp, no masked paths, host devices."""
     unprivileged: bool = False

@@ -238,10 +238,10 @@ class OciExecutor:
 
     async def _attach(self, spec: ContainerSpec, stack: AsyncExitStack) -> Attachment:
         if spec.network is not Network.DEFAULT:
-            return Attachment(spec.network)
+            return _without_sandbox(spec.network)
         choice = await self.network()
         if choice.pool is None:
-            return Attachment(Network.NONE if choice.mode is Mode.NONE else Network.HOST)
+            return _without_sandbox(Network.NONE if choice.mode is Mode.NONE else Network.HOST)
         pool = choice.pool
         acquiring = asyncio.ensure_future(asyncio.to_thread(pool.acquire))
         cancelled = await _settle(acquiring)
@@ -249,7 +249,9 @@ class OciExecutor:
         stack.callback(pool.release, sandbox, tainted=spec.insecure)
         if cancelled:
             raise asyncio.CancelledError
-        return Attachment(Network.DEFAULT, self._spawner.descriptor_path(sandbox.descriptor), sandbox.address)
+        return Attachment(
+            Network.DEFAULT, self._spawner.descriptor_path(sandbox.descriptor), sandbox.address, sandbox.gateway
+        )
 
     async def run(
         self,
@@ -461,6 +463,10 @@ async def _hand_over(launched: Launched | Joined, process: RuntimeProcess, recei
     finally:
         receiving.cancel()
         ending.cancel()
+
+
+def _without_sandbox(network: Network) -> Attachment:
+    return Attachment(network, gateway="" if network is Network.NONE else "127.0.0.1")
 
 
 def _unchanged(launcher: Launcher) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from boatyard.errors import InvalidError
+from boatyard.runtime.container import HOST_GATEWAY
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 UPSTREAM_RESOLV_CONF = Path("/run/systemd/resolve/resolv.conf")
@@ -20,9 +21,12 @@ PUBLIC_NAMESERVERS = ("8.8.8.8", "8.8.4.4")
 """What Docker falls back to when the host's servers can't be reached from a network of one's own."""
 
 
-def hosts_file(hostname: str, extra: Iterable[tuple[str, str]] = (), address: str = "") -> str:
-    """/etc/hosts. `extra` are (name, address) pairs; `address` is the container's own, when it has one. Raises
-    InvalidError for what is not an address.
+def hosts_file(
+    hostname: str, extra: Iterable[tuple[str, str]] = (), address: str = "", gateway: str = "127.0.0.1"
+) -> str:
+    """/etc/hosts. `extra` are (name, address) pairs; `address` is the container's own, when it has one; `gateway` that
+    of the host, "" when it can't be reached, which leaves its names out. Raises InvalidError for what is not an
+    address.
     """
     lines = [
         f"127.0.0.1\tlocalhost{'' if address or not hostname else ' ' + hostname}",
@@ -35,6 +39,10 @@ def hosts_file(hostname: str, extra: Iterable[tuple[str, str]] = (), address: st
     if address and hostname:
         lines.append(f"{address}\t{hostname}")
     for name, value in extra:
+        if value == HOST_GATEWAY:
+            if not gateway:
+                continue
+            value = gateway
         try:
             parsed = ipaddress.ip_address(value)
         except ValueError as error:

@@ -58,6 +58,8 @@ class Attachment:
     """Path of the namespace to join."""
     address: str = ""
     """The container's own, for /etc/hosts."""
+    gateway: str = "127.0.0.1"
+    """Where the container reaches the host; "" when it can't."""
 
 
 @dataclass(slots=True)
@@ -304,7 +306,9 @@ class Launcher:
             resolver, _ = hosts.sandbox_resolver()
         resolver = self._resolver.over(resolver)
         files = {
-            "/etc/hosts": hosts.hosts_file(spec.hostname, spec.extra_hosts, attachment.address).encode(),
+            "/etc/hosts": hosts.hosts_file(
+                spec.hostname, spec.extra_hosts, attachment.address, attachment.gateway
+            ).encode(),
             "/etc/resolv.conf": resolver.render().encode(),
         }
         if spec.hostname_file:

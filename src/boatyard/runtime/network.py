@@ -28,6 +28,8 @@ class Sandbox:
     """Of the namespace."""
     address: str
     """The container's own, inside."""
+    gateway: str
+    """The host's, as seen from inside."""
     number: int
     """Its place among the pool's addresses."""
 

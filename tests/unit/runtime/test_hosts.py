@@ -34,6 +34,13 @@ def test_extra_hosts_follow_in_their_order() -> None:
     assert hosts_file("box", [("b", "1.2.3.4"), ("a", "fe80::1")]).endswith("1.2.3.4\tb\nfe80::1\ta\n")
 
 
+def test_the_hosts_address_is_filled_in_where_it_is_known() -> None:
+    wanted = [("host.docker.internal", "host-gateway"), ("b", "1.2.3.4")]
+    assert hosts_file("box", wanted, gateway="10.0.0.1").endswith("10.0.0.1\thost.docker.internal\n1.2.3.4\tb\n")
+    assert "127.0.0.1\thost.docker.internal\n" in hosts_file("box", wanted)
+    assert "host.docker.internal" not in hosts_file("box", wanted, gateway="")
+
+
 @pytest.mark.parametrize(
     ("name", "address"), [("a", "nonsense"), ("a", ""), ("a b", "1.1.1.1"), ("", "1.1.1.1"), ("a\nb", "::1")]
 )

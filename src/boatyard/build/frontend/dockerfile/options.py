@@ -16,6 +16,7 @@ from boatyard.build.llb.graph import HostIP, LinuxResources, NetMode, Ulimit
 from boatyard.errors import InvalidError, UnsupportedError
 from boatyard.image import platform as platforms
 from boatyard.image.platform import Platform
+from boatyard.runtime.container import HOST_GATEWAY
 
 _TRUTHS = {
     **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
@@ -144,7 +145,7 @@ def _hosts(text: str) -> tuple[HostIP, ...]:
         try:
             if not equals or not name:
                 raise ValueError
-            hosts.append(HostIP(name, str(ipaddress.ip_address(address))))
+            hosts.append(HostIP(name, address if address == HOST_GATEWAY else str(ipaddress.ip_address(address))))
         except ValueError:
             raise InvalidError(f"invalid extra host {item!r}", hint="write NAME=ADDRESS, as in db=10.0.0.7") from None
     return tuple(hosts)
