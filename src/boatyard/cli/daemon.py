@@ -18,9 +18,10 @@ from boatyard.cli.listing import each
 from boatyard.cli.table import table
 from boatyard.client.calls import system
 from boatyard.client.documents.system import DaemonInfo
-from boatyard.client.places import find_socket, places, read_card
+from boatyard.client.endpoint import Endpoint, UnixEndpoint
+from boatyard.client.places import find_daemon, places, read_card
 from boatyard.client.sync import Client
-from boatyard.errors import NotFoundError, UnavailableError
+from boatyard.errors import NotFoundError, UnavailableError, UnsupportedError
 
 _PIECE = 65536
 
@@ -30,15 +31,15 @@ _PIECE = 65536
 @click.pass_obj
 def status(console: Console, form: str) -> int:
     """Show whether boatd runs, and how it is doing. The exit code is 1 when it doesn't."""
-    path = _socket(console)
+    endpoint = _endpoint(console)
     try:
-        info = Client(path).call(system.info(), timeout=10.0)
+        info = Client(endpoint).call(system.info(), timeout=10.0)
     except UnavailableError as error:
         if form:
             raise
         console.out(f"boatd is not running: {error.message}\n")
         return 1
-    known = _document(info, path)
+    known = _document(info, str(endpoint))
     if form == "json":
         console.out(json.dumps(known, ensure_ascii=False) + "\n")
     elif form:
@@ -46,7 +47,7 @@ def status(console: Console, form: str) -> int:
 
         console.out(Template(form).render(known) + "\n")
     else:
-        each(console, table([[f"{name}:", value] for name, value in _shown(info, path, time.time())]))
+        each(console, table([[f"{name}:", value] for name, value in _shown(info, str(endpoint), time.time())]))
     return 0
 
 
@@ -56,10 +57,11 @@ def status(console: Console, form: str) -> int:
 @click.pass_obj
 def stop(console: Console, when_idle: bool, timeout: float) -> None:
     """Stop boatd. What runs is cancelled; nothing that was stored is lost."""
-    client = Client(_socket(console))
+    endpoint = _endpoint(console)
+    client = Client(endpoint)
     stopping = client.call(system.shutdown(when_idle=when_idle), timeout=timeout)
     deadline = time.monotonic() + timeout
-    while _alive(stopping.pid):
+    while _alive(stopping.pid) if isinstance(endpoint, UnixEndpoint) else _answers(client):
         if time.monotonic() > deadline:
             raise UnavailableError(
                 f"boatd (process {stopping.pid}) was asked to stop but still runs",
@@ -90,18 +92,31 @@ def logs(console: Console, tail: int | None, follow: bool) -> None:
                 time.sleep(0.2)
 
 
-def _socket(console: Console) -> str:
-    return find_socket(console.host or None, console.environment, os.geteuid())[0]
+def _endpoint(console: Console) -> Endpoint:
+    return find_daemon(console.host or None, console.environment, os.geteuid())[0]
 
 
 def _log(console: Console) -> str:
-    card = read_card(_socket(console))
+    endpoint = _endpoint(console)
+    if not isinstance(endpoint, UnixEndpoint):
+        raise UnsupportedError(
+            f"the log of the daemon at {endpoint} is on its machine", hint="read it there, with `boat daemon logs`"
+        )
+    card = read_card(endpoint.path)
     return card.log if card is not None and card.log else places(console.environment, os.geteuid()).log
 
 
 def _alive(pid: int) -> bool:
     """Without signalling it: it may be somebody else's."""
     return os.path.exists(f"/proc/{pid}")
+
+
+def _answers(client: Client) -> bool:
+    try:
+        client.call(system.ping(), timeout=5.0)
+    except UnavailableError:
+        return False
+    return True
 
 
 def _document(info: DaemonInfo, path: str) -> dict[str, Any]:

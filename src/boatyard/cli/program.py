@@ -25,9 +25,11 @@ def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 
 
 @click.pass_context
-def _root(ctx: click.Context, host: str, debug: bool) -> None:
+def _root(ctx: click.Context, /, host: str, debug: bool, **tls: str) -> None:
     console = ctx.ensure_object(Console)
     console.host = host or console.host
+    given = {f"BOAT_{name.replace('tls', 'tls_')}".upper(): value for name, value in tls.items() if value}
+    console.environment = {**console.environment, **given}
     console.debug = debug or console.debug
 
 
@@ -41,8 +43,14 @@ root = LazyGroup(
     context_settings=SETTINGS,
     params=[
         click.Option(
-            ["-H", "--host"], default="", metavar="ADDRESS", help="Another daemon, unix:///PATH (also: BOAT_HOST)."
+            ["-H", "--host"],
+            default="",
+            metavar="ADDRESS",
+            help="Another daemon: unix:///PATH, tcp://HOST:PORT, vsock://CID:PORT (also: BOAT_HOST).",
         ),
+        click.Option(["--tlscacert"], default="", metavar="FILE", help="Authority of a tcp daemon's certificate."),
+        click.Option(["--tlscert"], default="", metavar="FILE", help="Certificate to show to a tcp daemon."),
+        click.Option(["--tlskey"], default="", metavar="FILE", help="Key of that certificate."),
         click.Option(["-D", "--debug"], is_flag=True, help="Tell more: details of warnings, tracebacks of errors."),
         click.Option(
             ["--version"], is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Show the version."

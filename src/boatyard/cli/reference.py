@@ -42,6 +42,9 @@ Templates are the part of Go's that Docker's users write:
 
 _ENVIRONMENT = (
     ("BOAT_HOST", "the daemon's address, as `--host`"),
+    ("BOAT_CERT_PATH", "a directory with `ca.pem`, `cert.pem` and `key.pem` for `tcp://` addresses"),
+    ("BOAT_TLS_CACERT, BOAT_TLS_CERT, BOAT_TLS_KEY", "single files instead, as `--tlscacert`, `--tlscert`, `--tlskey`"),
+    ("BOAT_TLS_VERIFY", "`0`: `tcp://` without TLS, for a daemon that serves so"),
     ("BUILDKIT_PROGRESS", "the default of `boat build --progress`"),
     ("EXPERIMENTAL_BUILDKIT_SOURCE_POLICY", "a file for `boat build` without `--source-policy-file`"),
     ("NO_COLOR", "no colours (any value); FORCE_COLOR and CLICOLOR_FORCE the opposite"),

@@ -15,7 +15,7 @@ from boatyard.cli.group import SETTINGS
 from boatyard.cli.table import table
 from boatyard.client.calls import system
 from boatyard.client.documents.envelope import API_VERSION
-from boatyard.client.places import find_socket
+from boatyard.client.places import find_daemon
 from boatyard.client.sync import Client
 from boatyard.errors import BoatyardError
 
@@ -53,9 +53,9 @@ def version(console: Console, form: str) -> None:
 
 
 def _server(console: Console) -> dict[str, Any] | None:
-    path, own = find_socket(console.host or None, console.environment, os.geteuid())
+    endpoint, own = find_daemon(console.host or None, console.environment, os.geteuid())
     try:
-        found = Client(path).call(system.version(), timeout=5.0)
+        found = Client(endpoint).call(system.version(), timeout=5.0)
     except BoatyardError:
         if own:
             return None

@@ -17,9 +17,10 @@ from boatyard.client import autostart, http1
 from boatyard.client.calls.call import Call, StreamCall
 from boatyard.client.descriptors import DescriptorChannel
 from boatyard.client.documents.envelope import Failure, StreamEvent
+from boatyard.client.endpoint import Endpoint, UnixEndpoint, lost, refused_certificate, unreachable
 from boatyard.client.failure import SEE_ITS_LOG, restore
-from boatyard.client.places import find_socket
-from boatyard.client.sync import decode_answer, decode_line, refusal, unreachable
+from boatyard.client.places import find_daemon
+from boatyard.client.sync import decode_answer, decode_line, refusal
 from boatyard.errors import UnavailableError
 
 A = TypeVar("A")
@@ -30,18 +31,19 @@ _PIECE = 262144
 def connect(host: str | None = None, environ: Mapping[str, str] | None = None) -> AsyncClient:
     """See `boatyard.client.connect`."""
     environ = os.environ if environ is None else environ
-    path, may_start = find_socket(host, environ, os.geteuid())
-    client = AsyncClient(path)
-    if may_start:
-        client.notice = autostart.ensure(path, environ)
+    endpoint, may_start = find_daemon(host, environ, os.geteuid())
+    client = AsyncClient(endpoint)
+    if may_start and isinstance(endpoint, UnixEndpoint):
+        client.notice = autostart.ensure(endpoint.path, environ)
     return client
 
 
 class AsyncClient:
-    """Talks to the daemon that listens at `path`. As a context, it ends the streams that are open at its end."""
+    """Talks to the daemon at `endpoint`, or at a unix socket's path. As a context, it ends the streams that are open at
+    its end."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, endpoint: Endpoint | str) -> None:
+        self.endpoint = UnixEndpoint(endpoint) if isinstance(endpoint, str) else endpoint
         self.notice = ""
         """One line worth showing: the daemon is of another version and busy, ..."""
         self._streams: set[AsyncStream[Any]] = set()
@@ -55,7 +57,7 @@ class AsyncClient:
 
     async def call(self, call: Call[A]) -> A:
         """Raises the error the daemon answers with; UnavailableError when it can't be reached or breaks off."""
-        connection = await _Connection.open(self.path)
+        connection = await _Connection.open(self.endpoint)
         try:
             connection.send(call)
             body = b"".join([piece async for piece in connection.pieces()])
@@ -65,21 +67,22 @@ class AsyncClient:
 
     def stream(self, call: StreamCall[A]) -> AsyncStream[A]:
         """Use it as a context: leaving it before the end cancels what the daemon does for it."""
-        stream = AsyncStream(self.path, call, self._streams.discard)
+        stream = AsyncStream(self.endpoint, call, self._streams.discard)
         self._streams.add(stream)
         return stream
 
     def descriptors(self) -> DescriptorChannel:
         """A connection for the files that go with a request; keep it open until that has ended. Its methods don't wait
-        for the daemon, except `receive`: call that in a thread."""
-        return DescriptorChannel(self.path)
+        for the daemon, except `receive`: call that in a thread. UnsupportedError for a daemon that isn't on this
+        machine."""
+        return DescriptorChannel(self.endpoint)
 
 
 class AsyncStream(Generic[A]):
     """The events of one request as they come, and then its result; a failed request raises its error in their place."""
 
-    def __init__(self, path: str, call: StreamCall[A], on_closed: Any) -> None:
-        self._path = path
+    def __init__(self, endpoint: Endpoint, call: StreamCall[A], on_closed: Any) -> None:
+        self._endpoint = endpoint
         self._call = call
         self._on_closed = on_closed
         self._connection: _Connection | None = None
@@ -88,7 +91,7 @@ class AsyncStream(Generic[A]):
         self._events: AsyncIterator[StreamEvent] | None = None
 
     async def __aenter__(self) -> AsyncStream[A]:
-        self._connection = await _Connection.open(self._path)
+        self._connection = await _Connection.open(self._endpoint)
         self._connection.send(self._call)
         self._events = self._read(self._connection)
         return self
@@ -132,18 +135,18 @@ class AsyncStream(Generic[A]):
 class _Connection:
     """One request and its answer on one socket."""
 
-    def __init__(self, path: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._path = path
+    def __init__(self, endpoint: Endpoint, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._endpoint = endpoint
         self._reader = reader
         self._writer = writer
-        self._answer = http1.AnswerReader()
+        self._answer = http1.AnswerReader(refused_certificate(endpoint))
 
     @classmethod
-    async def open(cls, path: str) -> _Connection:
+    async def open(cls, endpoint: Endpoint) -> _Connection:
         try:
-            return cls(path, *await asyncio.open_unix_connection(path, limit=_PIECE))
+            return cls(endpoint, *await endpoint.open(_PIECE))
         except OSError as error:
-            raise unreachable(path, error) from error
+            raise unreachable(endpoint, error) from error
 
     def send(self, call: Call[Any] | StreamCall[Any]) -> None:
         self._writer.write(
@@ -167,4 +170,4 @@ class _Connection:
         try:
             return await self._reader.read(_PIECE)
         except OSError as error:
-            raise UnavailableError(f"lost the daemon at {self._path}: {error.strerror}", hint=SEE_ITS_LOG) from error
+            raise lost(self._endpoint, error) from error

@@ -20,9 +20,10 @@ import msgspec
 from boatyard import __version__
 from boatyard.client.calls import system
 from boatyard.client.documents.envelope import ErrorAnswer
+from boatyard.client.endpoint import UnixEndpoint, unreachable
 from boatyard.client.failure import restore
-from boatyard.client.places import Card, find_socket, places, read_card
-from boatyard.client.sync import Client, unreachable
+from boatyard.client.places import Card, find_daemon, places, read_card
+from boatyard.client.sync import Client
 from boatyard.errors import ConflictError, StorageError, UnavailableError
 
 START_TIMEOUT = 30.0
@@ -39,10 +40,10 @@ def connect(host: str | None = None, environ: Mapping[str, str] | None = None) -
     A daemon that a client of another version started is replaced when it is idle. UnavailableError when no daemon
     answers and none can be started."""
     environ = os.environ if environ is None else environ
-    path, may_start = find_socket(host, environ, os.geteuid())
-    client = Client(path)
-    if may_start:
-        client.notice = ensure(path, environ)
+    endpoint, may_start = find_daemon(host, environ, os.geteuid())
+    client = Client(endpoint)
+    if may_start and isinstance(endpoint, UnixEndpoint):
+        client.notice = ensure(endpoint.path, environ)
     return client
 
 
@@ -66,7 +67,7 @@ def _answers(path: str) -> bool:
         except (FileNotFoundError, ConnectionRefusedError):
             return False
         except OSError as error:
-            raise unreachable(path, error) from error
+            raise unreachable(UnixEndpoint(path), error) from error
         return True
 
 

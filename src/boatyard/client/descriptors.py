@@ -14,9 +14,10 @@ import msgspec
 
 from boatyard.client.documents.builds import Local
 from boatyard.client.documents.envelope import ErrorDocument
+from boatyard.client.endpoint import Endpoint, UnixEndpoint
 from boatyard.client.failure import SEE_ITS_LOG, restore
 from boatyard.client.places import DESCRIPTOR_SOCKET_NAME, beside
-from boatyard.errors import InvalidError, NotFoundError, StorageError, UnavailableError
+from boatyard.errors import InvalidError, NotFoundError, StorageError, UnavailableError, UnsupportedError
 from boatyard.progress import printable
 
 MAX_DESCRIPTORS = 16
@@ -50,9 +51,14 @@ class DescriptorChannel:
     """A connection to the descriptor socket. It must stay open until the request that uses its tokens has ended: what
     nobody claimed is closed with it."""
 
-    def __init__(self, daemon_socket: str) -> None:
-        """UnavailableError when the daemon at `daemon_socket` takes no descriptors."""
-        path = beside(daemon_socket, DESCRIPTOR_SOCKET_NAME)
+    def __init__(self, daemon: Endpoint) -> None:
+        """UnavailableError when the daemon takes no descriptors, UnsupportedError when it is on another machine."""
+        if not isinstance(daemon, UnixEndpoint):
+            raise UnsupportedError(
+                f"this hands open files and terminals to the daemon, and the one at {daemon} is on another machine",
+                hint="use a daemon of this machine: `boat` without --host and BOAT_HOST",
+            )
+        path = beside(daemon.path, DESCRIPTOR_SOCKET_NAME)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         try:
             self._socket.connect(path)

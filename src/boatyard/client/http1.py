@@ -58,7 +58,9 @@ class AnswerReader:
 
     Owned by one request. Raises UnavailableError when the bytes are no answer of ours."""
 
-    def __init__(self) -> None:
+    def __init__(self, silence: str = "") -> None:
+        """`silence` is what to try when no answer comes at all."""
+        self._silence = silence
         self.status = 0
         self.headers: dict[str, str] = {}
         self.complete = False
@@ -82,7 +84,8 @@ class AnswerReader:
             self.complete = True
         if not self.status and not self._buffer:
             raise UnavailableError(
-                "the daemon closed the connection before it answered", hint="it may be stopping: try again"
+                "the daemon closed the connection before it answered",
+                hint=self._silence or "it may be stopping: try again",
             )
         if not self.complete:
             raise UnavailableError(

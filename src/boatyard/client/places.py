@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from boatyard.errors import UnsupportedError
+from boatyard.client.endpoint import Endpoint, UnixEndpoint, parse
 
 SYSTEM_RUN = "/run/boatyard"
 SOCKET_NAME = "boatd.sock"
@@ -80,29 +80,17 @@ def read_card(socket: str) -> Card | None:
         return None
 
 
-def socket_path(host: str) -> str:
-    """The path of a `unix://` address, or of a bare absolute path. UnsupportedError for other kinds of address."""
-    if host.startswith("unix://"):
-        return os.path.abspath(host.removeprefix("unix://"))
-    if host.startswith("/"):
-        return host
-    raise UnsupportedError(
-        f"can't reach a daemon at {host!r}: only unix sockets are supported",
-        hint="give a path: unix:///run/boatyard/boatd.sock",
-    )
-
-
-def find_socket(host: str | None, environ: Mapping[str, str], uid: int) -> tuple[str, bool]:
-    """The socket to talk to, and whether a client may start a daemon there: only where nobody chose an address.
+def find_daemon(host: str | None, environ: Mapping[str, str], uid: int) -> tuple[Endpoint, bool]:
+    """Where to find the daemon, and whether a client may start one there: only where nobody chose an address.
 
     An explicit `host` (--host) stands before BOAT_HOST, before this user's own daemon, before the system's when its
     socket is there and open to this user (members of its group)."""
+    mine = places(environ, uid)
     chosen = host or environ.get("BOAT_HOST")
     if chosen:
-        return socket_path(chosen), False
-    own = places(environ, uid).socket
-    if uid != 0 and not os.path.exists(own):
+        return parse(chosen, environ, os.path.dirname(mine.config)), False
+    if uid != 0 and not os.path.exists(mine.socket):
         system = f"{SYSTEM_RUN}/{SOCKET_NAME}"
         if os.access(system, os.R_OK | os.W_OK):
-            return system, False
-    return own, True
+            return UnixEndpoint(system), False
+    return UnixEndpoint(mine.socket), True

@@ -13,7 +13,6 @@ is in `client.calls`.
 from __future__ import annotations
 
 import select
-import socket
 from collections.abc import Iterator
 from time import monotonic
 from types import TracebackType
@@ -25,8 +24,9 @@ from boatyard.client import http1
 from boatyard.client.calls.call import Call, StreamCall
 from boatyard.client.descriptors import DescriptorChannel
 from boatyard.client.documents.envelope import ErrorAnswer, Failure, StreamEvent
+from boatyard.client.endpoint import Endpoint, UnixEndpoint, lost, refused_certificate, unreachable
 from boatyard.client.failure import SEE_ITS_LOG, restore
-from boatyard.errors import BoatyardError, DeniedError, UnavailableError
+from boatyard.errors import BoatyardError, UnavailableError
 
 A = TypeVar("A")
 
@@ -34,10 +34,10 @@ _PIECE = 262144
 
 
 class Client:
-    """Talks to the daemon that listens at `path`. Holds no connection of its own."""
+    """Talks to the daemon at `endpoint`, or at a unix socket's path. Holds no connection of its own."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, endpoint: Endpoint | str) -> None:
+        self.endpoint = UnixEndpoint(endpoint) if isinstance(endpoint, str) else endpoint
         self.notice = ""
         """One line worth showing: the daemon is of another version and busy, ..."""
 
@@ -53,11 +53,12 @@ class Client:
         return Stream(self._send(call, None), call.answer)
 
     def descriptors(self) -> DescriptorChannel:
-        """A connection for the files that go with a request; keep it open until that has ended."""
-        return DescriptorChannel(self.path)
+        """A connection for the files that go with a request; keep it open until that has ended. UnsupportedError for
+        a daemon that isn't on this machine."""
+        return DescriptorChannel(self.endpoint)
 
     def _send(self, call: Call[A] | StreamCall[A], timeout: float | None) -> _Connection:
-        connection = _Connection(self.path, timeout)
+        connection = _Connection(self.endpoint, timeout)
         try:
             connection.send(
                 http1.request(call.method, http1.target(call.path, call.names, call.query), call.body),
@@ -149,16 +150,13 @@ class Stream(Generic[A]):
 class _Connection:
     """One request and its answer on one socket."""
 
-    def __init__(self, path: str, timeout: float | None) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        self._socket.settimeout(timeout)
-        self._reader = http1.AnswerReader()
-        self._path = path
+    def __init__(self, endpoint: Endpoint, timeout: float | None) -> None:
+        self._endpoint = endpoint
+        self._reader = http1.AnswerReader(refused_certificate(endpoint))
         try:
-            self._socket.connect(path)
+            self._socket = endpoint.connect(timeout)
         except OSError as error:
-            self._socket.close()
-            raise unreachable(path, error) from error
+            raise unreachable(endpoint, error) from error
 
     def __enter__(self) -> _Connection:
         return self
@@ -178,7 +176,7 @@ class _Connection:
         except OSError as error:
             # The daemon may have answered (too large, say) and closed before it read everything: the answer counts.
             if not isinstance(error, BrokenPipeError | ConnectionResetError):
-                raise self._lost(error) from error
+                raise lost(self._endpoint, error) from error
 
     def read_all(self) -> bytes:
         pieces = []
@@ -209,27 +207,11 @@ class _Connection:
             return self._socket.recv(_PIECE)
         except TimeoutError as error:
             raise UnavailableError(
-                f"the daemon at {self._path} accepted the connection but does not answer",
+                f"the daemon at {self._endpoint} accepted the connection but does not answer",
                 hint="`boat doctor` tells what it does; it may have to be restarted",
             ) from error
         except OSError as error:
-            raise self._lost(error) from error
-
-    def _lost(self, error: OSError) -> UnavailableError:
-        return UnavailableError(f"lost the daemon at {self._path}: {error.strerror}", hint=SEE_ITS_LOG)
-
-
-def unreachable(path: str, error: OSError) -> BoatyardError:
-    """The error for a daemon's socket that can't be connected to."""
-    if isinstance(error, PermissionError):
-        return DeniedError(
-            f"not allowed to talk to the daemon at {path}",
-            hint="join the group that owns the socket, or run `boat` as the daemon's user",
-        )
-    why = "nothing is there" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
-    return UnavailableError(
-        f"no daemon answers at {path}: {why}", hint="start one with `boatd`, or correct --host or BOAT_HOST"
-    )
+            raise lost(self._endpoint, error) from error
 
 
 def refusal(status: int, body: bytes) -> BoatyardError:

@@ -15,6 +15,7 @@ import msgspec
 
 from boatyard.client.places import Places
 from boatyard.daemon import tables
+from boatyard.daemon.listening import TlsConfig, check_address, parse_mode
 from boatyard.daemon.quantities import Duration, Space, parse_duration, parse_space
 from boatyard.errors import InvalidError, NotFoundError, StorageError, UnsupportedError
 from boatyard.image import platform as platforms
@@ -74,15 +75,6 @@ class RuntimeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """That start containers; 0 chooses."""
 
 
-class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Files, for the sockets that others than this machine can reach."""
-
-    cert: str = ""
-    key: str = ""
-    ca: str = ""
-    """Whose certificates clients must have; "" lets in anybody."""
-
-
 class ProxyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """For build steps of clients that send no proxy settings of their own."""
 
@@ -131,11 +123,14 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     root: str = ""
     run: str = ""
     listen: tuple[str, ...] = ()
-    """`unix://PATH`; none means boatd.sock in the run directory."""
+    """`unix://PATH`, `tcp://HOST:PORT`, `vsock://CID:PORT`; none means boatd.sock in the run directory."""
     owner: int | None = None
-    """User that the sockets belong to; None is the daemon's."""
+    """User that the unix sockets belong to; None is the daemon's."""
     group: str = "boatyard"
     """Members may use the sockets. Where no group of the default's name exists, only the daemon's user may."""
+    mode: str = ""
+    """Of the unix sockets, as 0660; "" lets in the group where there is one, else only the daemon's user."""
+    tls: TlsConfig = TlsConfig()
     idle_timeout: Duration = Duration(0)
     """Stop after so long without work; 0 never. A daemon that a client started has a default of its own."""
     max_parallelism: int = 0
@@ -153,7 +148,6 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the daemon tells of its insides over HTTP: `unix://PATH`, `tcp://HOST:PORT` or `HOST:PORT`."""
     source_policies: tuple[str, ...] = ()
     """Files; what they deny, no build may use."""
-    tls: TlsConfig = TlsConfig()
     log: LogConfig = LogConfig()
     network: NetworkConfig = NetworkConfig()
     gc: GcConfig = GcConfig()
@@ -169,7 +163,6 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 NOT_YET = (
     ("registry",),
-    ("tls",),
     ("frontend", "insist_on_syntax_image"),
     ("frontend", "gateway"),
     ("frontend", "gateway_repositories"),
@@ -181,6 +174,9 @@ ENVIRONMENT = {
     "BOATD_RUN": ("run",),
     "BOATD_LISTEN": ("listen",),
     "BOATD_GROUP": ("group",),
+    "BOATD_TLS_CACERT": ("tls", "ca"),
+    "BOATD_TLS_CERT": ("tls", "cert"),
+    "BOATD_TLS_KEY": ("tls", "key"),
     "BOATD_IDLE_TIMEOUT": ("idle_timeout",),
     "BOATD_MAX_PARALLELISM": ("max_parallelism",),
     "BOATD_LOG_LEVEL": ("log", "level"),
@@ -290,15 +286,15 @@ def _check(config: Config, origin: str) -> None:
     where = origin or "the configuration"
     if config.max_parallelism < 0:
         raise InvalidError(f"{where}: max_parallelism can't be negative")
-    if bool(config.tls.cert) != bool(config.tls.key):
-        raise InvalidError(f"{where}: tls.cert and tls.key come together", hint="give both, or neither")
     for platform in config.platforms:
         platforms.parse(platform)
+    if config.mode and parse_mode(config.mode) is None:
+        raise InvalidError(f"{where}: mode is {config.mode!r}, not such as 0660")
     for address in config.listen:
-        if not address.startswith("unix:///"):
-            raise UnsupportedError(
-                f"{where}: can't listen at {address!r}: only unix sockets are supported", hint="write unix:///PATH"
-            )
+        try:
+            check_address(address, config.tls)
+        except InvalidError as error:
+            raise InvalidError(f"{where}: {error.message}", hint=error.hint) from error
     for entitlement in config.entitlements:
         if entitlement not in ("network.host", "security.insecure", "device"):
             raise InvalidError(

@@ -39,8 +39,23 @@ AUTOSTART_PATIENCE = 8.0
 @click.option("--config", "file", metavar="FILE", default="", help="Configuration file (TOML).")
 @click.option("--root", metavar="DIR", help="Where images, cache and history are kept.")
 @click.option("--run", metavar="DIR", help="Where sockets are made.")
-@click.option("--listen", metavar="ADDRESS", multiple=True, help="unix://PATH to listen at; may be repeated.")
-@click.option("--group", metavar="NAME", help="Group whose members may use the sockets.")
+@click.option(
+    "--listen",
+    metavar="ADDRESS",
+    multiple=True,
+    help="unix://PATH, tcp://HOST:PORT or vsock://CID:PORT to listen at; may be repeated.",
+)
+@click.option("--group", metavar="NAME", help="Group whose members may use the unix sockets.")
+@click.option("--mode", metavar="OCTAL", help="Mode of the unix sockets, such as 0660.")
+@click.option("--tlscacert", metavar="FILE", help="Authority whose certificates TCP clients need.")
+@click.option("--tlscert", metavar="FILE", help="Certificate for TCP.")
+@click.option("--tlskey", metavar="FILE", help="Key of that certificate.")
+@click.option(
+    "--allow-unauthenticated",
+    is_flag=True,
+    default=None,
+    help="Let TCP clients in that prove nothing about themselves.",
+)
 @click.option("--idle-timeout", metavar="DURATION", help="Stop after so long without work (10m, 0 for never).")
 @click.option("--max-parallelism", type=click.IntRange(min=0), help="Steps that run at once; 0 chooses.")
 @click.option("--network", metavar="MODE", help="Default network of steps: auto, bridge, host, none.")
@@ -100,7 +115,7 @@ def run(config: Config, environ: Mapping[str, str], *, autostarted: bool, on_rea
         # Only now: a second daemon should be refused without loading all of this.
         from boatyard.daemon import server, sockets
 
-        streams, packets = sockets.open_all(config.listen, config.group, environ, os.getpid(), owner=config.owner)
+        streams, packets = sockets.open_all(config, environ, os.getpid())
         asyncio.run(server.serve(config, card, streams, packets, environ, on_ready, asked=lambda: asked.stop))
 
 
@@ -158,6 +173,11 @@ def _given(flags: Mapping[str, Any], listen: tuple[str, ...], debug: bool) -> di
         "root": ("root",),
         "run": ("run",),
         "group": ("group",),
+        "mode": ("mode",),
+        "tlscacert": ("tls", "ca"),
+        "tlscert": ("tls", "cert"),
+        "tlskey": ("tls", "key"),
+        "allow_unauthenticated": ("tls", "allow_unauthenticated"),
         "idle_timeout": ("idle_timeout",),
         "max_parallelism": ("max_parallelism",),
         "network": ("network", "mode"),

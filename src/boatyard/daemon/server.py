@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -27,10 +28,14 @@ from boatyard.daemon.activity import Activity, Counted
 from boatyard.daemon.config import Config
 from boatyard.daemon.control import Control
 from boatyard.daemon.grpc import GrpcFace
+from boatyard.daemon.listening import TlsConfig
 from boatyard.daemon.sockets import Bound
 from boatyard.daemon.wiring import Yard, load_the_rest, open_yard
 from boatyard.wire.listener import Server
 from boatyard.wire.seqpacket import PacketListener
+
+if TYPE_CHECKING:
+    import ssl
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +72,7 @@ async def serve(
     offers, running = Offers(), Running()
     async with AsyncExitStack() as stack:
         stack.callback(_close_all, [*streams, *packets])
+        tls = _tls(config.tls) if any(stream.tcp for stream in streams) else None
         yard = await stack.enter_async_context(open_yard(config, activity))
 
         def vanish() -> None:
@@ -74,7 +80,7 @@ async def serve(
             for bound in (*streams, *packets):
                 bound.unlink()
 
-        addresses = [f"unix://{stream.path}" for stream in streams]
+        addresses = [stream.address for stream in streams]
         control = Control(config, card, activity, yard, addresses, vanish, stopping)
         grpc = GrpcFace(yard, activity)
         faces = Faces(
@@ -86,8 +92,9 @@ async def serve(
         for packet in packets:
             stack.callback(PacketListener(packet.socket, offers).close)
         for stream in streams:
-            await server.listen(stream.socket)
-            stack.enter_context(_card(stream.path, card))
+            await server.listen(stream.socket, tls=tls if stream.tcp else None)
+            if stream.path:
+                stack.enter_context(_card(stream.path, card))
         if config.debug_address:
             await _serve_debugging(config, card, activity, yard, stack)
         # What is alive now lives as long as the daemon: the collector needn't look at it again.
@@ -95,7 +102,7 @@ async def serve(
         gc.enable()
         on_ready()
         sockets.notify(environ, "READY=1")
-        log.info("boatd %s serves %s, root %s", card.version, ", ".join(stream.path for stream in streams), config.root)
+        log.info("boatd %s serves %s, root %s", card.version, ", ".join(addresses), config.root)
         stack.push_async_callback(_ended, asyncio.create_task(_settle_in(activity)))
         reason = await _until_stop(stopping, activity, float(config.idle_timeout))
         log.info("stopping: %s", reason)
@@ -125,6 +132,17 @@ def _engine_services(control: Control, yard: Yard, grpc: GrpcFace) -> engine_ser
         scratch=yard.scratch,
         grpc=grpc.connection,
     )
+
+
+def _tls(config: TlsConfig) -> ssl.SSLContext | None:
+    if not config.cert:
+        log.warning("TCP clients are served without TLS: whoever reaches this daemon can become root here")
+        return None
+    from boatyard.wire import tls
+
+    if not config.ca:
+        log.warning("TCP clients need no certificate: whoever reaches this daemon can become root here")
+    return tls.server_context(config.cert, config.key, config.ca)
 
 
 def _handle_signals(loop: asyncio.AbstractEventLoop, stopping: asyncio.Event) -> None:

@@ -9,14 +9,25 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from boatyard.wire.asgi import Application
 from boatyard.wire.http1 import Http1Connection
 from boatyard.wire.http2.frames import PREFACE
 from boatyard.wire.limits import Limits
 
+if TYPE_CHECKING:
+    import ssl
+
 log = logging.getLogger(__name__)
+
+_KEEPALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
+)
+"""Seconds: two minutes until nobody is waited for any more."""
 
 
 class Connection(Protocol):
@@ -54,16 +65,14 @@ class Server:
         self._emptied: asyncio.Event = asyncio.Event()
         self.stopping = False
 
-    async def listen(self, sock: socket.socket) -> None:
+    async def listen(self, sock: socket.socket, *, tls: ssl.SSLContext | None = None) -> None:
         """Take over a socket that is bound. Returns when connections are accepted."""
         loop = asyncio.get_running_loop()
-        if sock.family == socket.AF_UNIX:
-            listener: asyncio.AbstractServer = await loop.create_unix_server(
-                lambda: Doorway(self), sock=sock, backlog=512
-            )
-        else:
-            listener = await loop.create_server(lambda: Doorway(self), sock=sock, backlog=512)
-        self._listeners.append(listener)
+        options: dict[str, Any] = {"sock": sock, "backlog": 512, "ssl": tls}
+        if tls is not None:
+            options |= {"ssl_handshake_timeout": self.limits.header_timeout, "ssl_shutdown_timeout": self.limits.linger}
+        make = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
+        self._listeners.append(await make(lambda: Doorway(self), **options))
 
     async def stop(self, grace: float) -> None:
         """Accept no more, let what runs be answered for `grace` seconds, then cut it off."""
@@ -106,6 +115,7 @@ class Doorway(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        _notice_silent_deaths(transport.get_extra_info("socket"))
         if len(self._server.connections) >= self._server.limits.connections:
             self._transport.write(
                 b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-type: text/plain\r\n"
@@ -153,3 +163,10 @@ class Doorway(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _notice_silent_deaths(sock: socket.socket) -> None:
+    """Of a machine at the other end, by the kernel: a stopped process there still counts as alive."""
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        for level, name, value in _KEEPALIVE:
+            sock.setsockopt(level, name, value)

@@ -19,6 +19,10 @@ class Peer:
     gid: int
 
 
+ELSEWHERE = Peer(pid=0, uid=-1, gid=-1)
+"""A client on another machine: no process and no user of this one."""
+
+
 class _HasOption(Protocol):
     @property
     def family(self) -> int: ...

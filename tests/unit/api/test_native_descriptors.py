@@ -22,6 +22,7 @@ from boatyard.client.documents.builds import BuildRequest, BuildResult, CacheOpt
 from boatyard.client.documents.envelope import StartedEvent, TerminalEvent
 from boatyard.client.documents.images import ImageLoad, ImageSave, ImagesLoaded, ImagesSaved
 from boatyard.client.documents.runs import RunRequest
+from boatyard.client.endpoint import UnixEndpoint
 from boatyard.errors import BoatyardError, DeniedError, InvalidError, NotFoundError, UnavailableError
 from boatyard.runtime.container import Stdio
 from boatyard.wire.peer import Peer
@@ -420,7 +421,7 @@ async def test_a_terminal_comes_back_to_the_client(tmp_path: Path) -> None:
     def client(path: str) -> bytes:
         from boatyard.client.sync import Client
 
-        with (channel := DescriptorChannel(path)):
+        with (channel := DescriptorChannel(UnixEndpoint(path))):
             token = channel.offer()
             with Client(path).stream(runs.run(RunRequest(image="i", terminal=token))) as stream:
                 assert next(iter(stream)) == TerminalEvent(token=token)

@@ -10,8 +10,9 @@ import pytest
 
 from boatyard import errors
 from boatyard.client.documents.envelope import ErrorDocument
+from boatyard.client.endpoint import UnixEndpoint
 from boatyard.client.failure import describe, restore
-from boatyard.client.places import find_socket, places, read_card, socket_path
+from boatyard.client.places import find_daemon, places, read_card
 
 
 def every_error() -> list[errors.BoatyardError]:
@@ -71,15 +72,9 @@ def test_the_environment_moves_them() -> None:
 
 
 def test_a_daemon_is_started_only_where_nobody_chose_an_address() -> None:
-    assert find_socket(None, {"BOATD_RUN": "/b"}, 0) == ("/b/boatd.sock", True)
-    assert find_socket("unix:///x", {"BOAT_HOST": "unix:///y"}, 0) == ("/x", False)
-    assert find_socket(None, {"BOAT_HOST": "unix:///y"}, 0) == ("/y", False)
-
-
-@pytest.mark.parametrize("host", ["tcp://1.2.3.4:5", "ssh://me@there", "whatever"])
-def test_other_addresses_are_refused_with_a_reason(host: str) -> None:
-    with pytest.raises(errors.UnsupportedError, match="supported"):
-        socket_path(host)
+    assert find_daemon(None, {"BOATD_RUN": "/b"}, 0) == (UnixEndpoint("/b/boatd.sock"), True)
+    assert find_daemon("unix:///x", {"BOAT_HOST": "unix:///y"}, 0) == (UnixEndpoint("/x"), False)
+    assert find_daemon(None, {"BOAT_HOST": "unix:///y"}, 0) == (UnixEndpoint("/y"), False)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"pid": "x"}'])

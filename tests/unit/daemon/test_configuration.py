@@ -125,11 +125,6 @@ def test_a_daemon_that_a_client_started_goes_away_by_itself(file: Path) -> None:
     assert load(places({"BOATD_CONFIG": str(file)}, 0), {}, {}, autostarted=True).idle_timeout == 5
 
 
-def test_only_unix_sockets_can_be_listened_at(file: Path) -> None:
-    with pytest.raises(UnsupportedError, match="only unix sockets"):
-        read(file, 'listen = ["tcp://127.0.0.1:1234"]')
-
-
 @pytest.mark.parametrize(
     ("text", "seconds"), [(5, 5), (1.5, 1.5), ("90", 90), ("90s", 90), ("1h30m", 5400), ("2w", 1209600), ("100ms", 0.1)]
 )

@@ -16,8 +16,15 @@ import msgspec
 
 from boatyard.client.descriptors import Delivery, Offer, Refusal
 from boatyard.client.failure import describe
-from boatyard.errors import BoatyardError, ConflictError, DeniedError, InvalidError, UnavailableError
-from boatyard.wire.peer import Peer
+from boatyard.errors import (
+    BoatyardError,
+    ConflictError,
+    DeniedError,
+    InvalidError,
+    UnavailableError,
+    UnsupportedError,
+)
+from boatyard.wire.peer import ELSEWHERE, Peer
 from boatyard.wire.seqpacket import PacketConnection, close_all
 
 log = logging.getLogger(__name__)
@@ -62,7 +69,11 @@ class Offers:
 
     async def claim(self, token: str, uid: int) -> Handover:
         """The offer `token`, which the caller closes. UnavailableError when it never came, or no longer waits;
-        DeniedError when another user made it."""
+        DeniedError when another user made it, UnsupportedError for a client that is on another machine."""
+        if uid == ELSEWHERE.uid:
+            raise UnsupportedError(
+                "a client on another machine can't hand over open files", hint="use a daemon of the client's machine"
+            )
         if token not in self._waiting:
             await self._await_offer(token)
         if token not in self._waiting:

@@ -18,8 +18,9 @@ from boatyard.api.native.operations import Incoming, Operation, decode, read_bod
 from boatyard.api.native.services import Services
 from boatyard.api.stream import Running, answer, send_document
 from boatyard.client.documents.envelope import PREFIX, VERSION_HEADER
-from boatyard.errors import BoatyardError, DeniedError, NotFoundError, UnsupportedError
+from boatyard.errors import BoatyardError, NotFoundError, UnsupportedError
 from boatyard.wire.asgi import Application, ClientGoneError, Message, Receive, Scope, Send, peer, until_disconnected
+from boatyard.wire.peer import ELSEWHERE
 
 log = logging.getLogger(__name__)
 
@@ -92,11 +93,8 @@ class _Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         operation = self._operation
-        found = peer(scope)
-        if found is None:
-            raise DeniedError("the native API is served on unix sockets only")
         query = dict(QueryParams(scope["query_string"]))
-        incoming = Incoming(names=scope["path_params"], query=query, peer=found)
+        incoming = Incoming(names=scope["path_params"], query=query, peer=peer(scope) or ELSEWHERE)
         if operation.raw is not None:
             await operation.raw(incoming, receive, send, self._running)
             return

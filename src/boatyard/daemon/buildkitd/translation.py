@@ -67,6 +67,7 @@ class _Translation:
                 "cert": self._text("tlscert", grpc.tls.cert),
                 "key": self._text("tlskey", grpc.tls.key),
                 "ca": self._text("tlscacert", grpc.tls.ca),
+                "allow_unauthenticated": True,  # as buildkitd does: whoever gives it a TCP address has chosen
             },
             "debug_address": self._text("debugaddr", self._environ.get("BUILDKITD_DEBUGADDR") or grpc.debug_address),
             "entitlements": self._entitlements(),
