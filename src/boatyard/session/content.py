@@ -107,5 +107,6 @@ class Writer:
         await self._call.send_message(request)
         answer = await self._call.recv_message()
         if answer is None:
+            await self._call.recv_trailing_metadata()  # raises what the client failed with
             raise IntegrityError(f"the client ended the write of {self._digest} before it was committed")
         return answer

@@ -34,7 +34,10 @@ class CallLine:
         self._call = call
 
     async def receive(self) -> Sequence[bytes]:
-        return await self._call.recv_encoded()
+        messages = await self._call.recv_encoded()
+        if not messages and isinstance(self._call, ClientCall):
+            await self._call.recv_trailing_metadata()  # raises what the other end failed with
+        return messages
 
     async def send(self, messages: Sequence[bytes]) -> None:
         await self._call.send_encoded(messages)

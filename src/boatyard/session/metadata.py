@@ -6,6 +6,7 @@ Specification: moby/buildkit, `session/filesync/filesync.go` (encodeOpts).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 from urllib.parse import quote_plus, unquote_plus
 
 _ENCODED = "-encoded"
@@ -36,6 +37,12 @@ def decode(fields: Iterable[tuple[str, str | bytes]]) -> dict[str, list[str]]:
             if plain in found:
                 found[plain] = [unquote_plus(text, errors="surrogateescape") for text in found[plain]]
     return found
+
+
+def one(call: Any, name: str) -> str:
+    """Of a call that is answered; "" when it isn't there."""
+    value = (call.metadata or {}).get(name, "")
+    return value if isinstance(value, str) else ""
 
 
 def _is_plain(text: str) -> bool:

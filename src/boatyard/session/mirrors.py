@@ -81,16 +81,14 @@ class Mirrors:
         """The client's directory as it is now. It stays as it is until the context is left. `hint` tells directories
         of one name apart. Errors: see `filesync.receive`."""
         card = _Card(
-            f"{wanted.name}:{hint}:{session.shared_key}",
+            # Many clients say no key: a directory of one name is then taken to be the same, as BuildKit takes it.
+            repr((wanted.name, hint, session.shared_key, session.peer)),
             wanted.name,
             self._boot,
             wanted.include,
             wanted.exclude,
             wanted.follow,
         )
-        # Without a key of its client, nobody but this session may see it again.
-        if not session.shared_key:
-            card = msgspec.structs.replace(card, key=f"{card.key}:{session.id}")
         with ExitStack() as stack:
             mirror, seeds = await run_settled(self._taken_for, card, stack)
             await filesync.receive(session, wanted, mirror.fd, seeds=seeds, progress=progress)

@@ -44,11 +44,11 @@ class Sessions:
         if len(self._live) >= self._most:
             raise StorageError(f"there are {self._most} sessions already", hint="end some builds")
 
-    async def serve(self, announcement: Announcement, channel: Channel) -> str:
+    async def serve(self, announcement: Announcement, channel: Channel, *, peer: str = "") -> str:
         """A client's session, for as long as it lasts: until its connection ends, which is that of `channel`, or the
-        client doesn't answer, or this is cancelled. Why it ended."""
+        client doesn't answer, or this is cancelled. Why it ended. `peer`: see Session."""
         self.check(announcement)
-        session = Session(announcement, channel)
+        session = Session(announcement, channel, peer)
         self._live[session.id] = session
         log.debug("session %s of %s begins", session.id, session.name or "a client")
         await self._tell()

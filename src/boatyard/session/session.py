@@ -15,10 +15,12 @@ from boatyard.session.announcement import Announcement
 class Session:
     """Made and ended by the registry. Any number of builds may use it; calls on its channel fail once it has ended."""
 
-    def __init__(self, announcement: Announcement, channel: Channel) -> None:
+    def __init__(self, announcement: Announcement, channel: Channel, peer: str = "") -> None:
+        """`peer`: whose client it is, as far as that is known. Nothing is shared between sessions of different ones."""
         self.id = announcement.id
         self.name = announcement.name
         self.shared_key = announcement.shared_key
+        self.peer = peer
         self.channel = channel
         self._methods = frozenset(method.lower() for method in announcement.methods)
         self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()

@@ -65,7 +65,7 @@ class Receiver:
         self._listed = False
         self._coming: dict[int, _Coming] = {}
         self._links: list[Entry] = []
-        self._buffered = 0
+        self.buffered = 0
         self._written: dict[int, _Coming] = {}
         self.asked = False
         """FIN was sent: everything is there."""
@@ -177,8 +177,8 @@ class Receiver:
             )
         coming.pieces.append(data)
         coming.buffered += size
-        self._buffered += size
-        if coming.file is not None or coming.buffered > MOST_OF_A_FILE or self._buffered > MOST_BUFFERED:
+        self.buffered += size
+        if coming.file is not None or coming.buffered > MOST_OF_A_FILE or self.buffered > MOST_BUFFERED:
             self._write(id, coming)
 
     def _write(self, id: int, coming: _Coming) -> None:
@@ -190,14 +190,14 @@ class Receiver:
         for piece in coming.pieces:
             coming.file.write(piece)
         coming.pieces.clear()
-        self._buffered -= coming.buffered
+        self.buffered -= coming.buffered
         coming.buffered = 0
 
     def _finish(self, id: int, coming: _Coming) -> None:
         self.files += 1
         if coming.file is None:
             pieces = coming.pieces
-            self._buffered -= coming.buffered
+            self.buffered -= coming.buffered
             self._target.write(coming.entry, pieces[0] if len(pieces) == 1 else b"".join(pieces))
         else:
             coming.file.finish()

@@ -1,0 +1,44 @@
+"""Streams of this client, such as its standard input. Each can be taken once.
+
+Specification: moby/buildkit, `session/upload/uploadprovider`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError
+from grpclib.server import Stream
+
+from boatyard._pb.upload_grpc import UploadBase
+from boatyard._pb.upload_pb2 import BytesMessage
+from boatyard.errors import StorageError
+from boatyard.session.metadata import one
+
+_PIECE = 1 << 19
+
+
+class Upload(UploadBase):
+    """`streams`: readable descriptors, the caller's, by the last name of the URL's path."""
+
+    def __init__(self, streams: Mapping[str, int]) -> None:
+        self._streams = dict(streams)
+
+    async def Pull(self, stream: Stream[BytesMessage, BytesMessage]) -> None:  # noqa: N802
+        path = one(stream, "urlpath")
+        descriptor = self._streams.pop(path.rpartition("/")[2], None)
+        if descriptor is None:
+            raise GRPCError(Status.NOT_FOUND, f"no http response from session for {path}")
+        await stream.send_initial_metadata()
+        while data := await asyncio.to_thread(_read, descriptor):
+            await stream.send_message(BytesMessage(data=data))
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, _PIECE)
+    except OSError as error:
+        raise StorageError(f"can't read what is to be uploaded: {error.strerror}") from error
