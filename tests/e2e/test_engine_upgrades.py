@@ -1,4 +1,4 @@
-"""Connections that leave HTTP/1.1: BuildKit's gRPC on `/grpc`, driven by a client of another make."""
+"""Connections that leave HTTP/1.1: BuildKit's gRPC on `/grpc`, driven by a client of another make, and sessions."""
 
 from __future__ import annotations
 
@@ -88,6 +88,41 @@ def test_what_is_no_upgrade_is_refused(yard: Yard, headers: dict[str, str], mess
 
 def test_a_connection_that_never_speaks_does_not_keep_the_daemon(own_yard: Yard) -> None:
     connections = [upgrade(own_yard, "/grpc")[0] for _ in range(20)]
+    assert own_yard.stop() == 0
+    for connection in connections:
+        connection.close()
+
+
+ID = "X-Docker-Expose-Session-Uuid"
+
+
+def test_a_session_is_taken_in_and_asked_whether_it_lives(yard: Yard) -> None:
+    """Here the daemon is the client: it sends HTTP/2's preface."""
+    connection, head = upgrade(yard, "/v1.41/session", f"{ID}: engine-session", "X-Docker-Expose-Session-Name: test")
+    assert head == b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    assert connection.recv(24) == b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    again = ask(yard, "POST", "/session", headers={"Connection": "Upgrade", "Upgrade": "h2c", ID: "engine-session"})
+    assert (again.status, again.message) == (409, "there is a session 'engine-session' already")
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("headers", "message"),
+    [
+        ({"Connection": "Upgrade", "Upgrade": "h2c"}, "a session needs an id"),
+        ({ID: "x"}, "no upgrade proto in request"),
+        ({ID: "x", "Connection": "Upgrade", "Upgrade": "tcp"}, "protocol tcp not supported"),
+        ({ID: "x" * 1000, "Connection": "Upgrade", "Upgrade": "h2c"}, "a session needs an id"),
+    ],
+)
+def test_what_is_no_session_is_refused(yard: Yard, headers: dict[str, str], message: str) -> None:
+    answer = ask(yard, "POST", "/session", headers=headers)
+    assert answer.status == 400
+    assert answer.message.startswith(message)
+
+
+def test_a_session_does_not_keep_a_daemon_that_is_told_to_stop(own_yard: Yard) -> None:
+    connections = [upgrade(own_yard, "/session", f"{ID}: {number}")[0] for number in range(20)]
     assert own_yard.stop() == 0
     for connection in connections:
         connection.close()

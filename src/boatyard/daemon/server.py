@@ -130,7 +130,9 @@ def _engine_services(control: Control, yard: Yard, grpc: GrpcFace) -> engine_ser
         disk=yard.disk,
         events=yard.events,
         scratch=yard.scratch,
+        driver=yard.driver,
         grpc=grpc.connection,
+        sessions=yard.sessions.registry,
     )
 
 

@@ -43,6 +43,7 @@ from boatyard.daemon.services.disk import Disk
 from boatyard.daemon.services.happenings import ImageHappenings
 from boatyard.daemon.services.images import Images as ImageRequests
 from boatyard.daemon.services.runs import Runs
+from boatyard.daemon.sessions import SessionHouse
 from boatyard.engine.events import Events
 from boatyard.engine.run import Runner
 from boatyard.errors import BoatyardError
@@ -71,7 +72,8 @@ GC_INTERVAL = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Yard:
-    """The parts that the daemon's faces talk to. `scratch`: where contexts are unpacked."""
+    """The parts that the daemon's faces talk to. `scratch`: where contexts are unpacked. `driver`: the snapshotter's
+    name."""
 
     components: Callable[[], Awaitable[Sequence[Component]]]
     checks: Callable[[], Awaitable[Sequence[Check]]]
@@ -83,6 +85,8 @@ class Yard:
     runs: Runs
     events: Events
     scratch: Path
+    driver: str
+    sessions: SessionHouse
     worker_id: str
     labels: Callable[[], Awaitable[Mapping[str, str]]]
     """The worker's, BuildKit's own among them."""
@@ -221,6 +225,8 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
             ),
             events=events,
             scratch=scratch,
+            driver=stores.layers.snapshotter.name,
+            sessions=SessionHouse(),
         )
 
 

@@ -100,10 +100,7 @@ async def _inspect(services: Services, call: Call) -> Answer:
     name = await found(images, call.names["name"])
     detail = await images.inspect_image(name, str(platform or ""))
     manifests = await images.image_manifests(name) if with_manifests else None
-    driver = next(
-        (part.version for part in (await services.system.info()).components if part.name == "snapshotter"), ""
-    )
-    return json(image_documents.inspection(detail, call.version, driver, manifests))
+    return json(image_documents.inspection(detail, call.version, services.driver, manifests))
 
 
 async def _history(images: ImageService, call: Call) -> Answer:

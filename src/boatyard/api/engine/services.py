@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from boatyard.build.request import BuildReply, BuildRequest
 from boatyard.build.requester import Requester
@@ -31,6 +31,9 @@ from boatyard.client.documents.system import DaemonInfo
 from boatyard.engine.events import Events
 from boatyard.image.spec import Descriptor
 from boatyard.progress import Emit
+
+if TYPE_CHECKING:
+    from boatyard.session.registry import Sessions
 
 
 class SystemService(Protocol):
@@ -96,8 +99,8 @@ class ImageService(Protocol):
 @dataclass(frozen=True, slots=True)
 class Services:
     """What this daemon offers. `scratch`: where contexts of builds are unpacked, on the file system of the snapshots.
-    `grpc` makes the protocol for a connection that is to speak BuildKit's gRPC. `speaks_buildkit`: whole builds can be
-    made that way."""
+    `driver`: what keeps layers as files. `grpc` makes the protocol for a connection that is to speak BuildKit's gRPC,
+    `sessions` gives the registry of those that clients open. `speaks_buildkit`: whole builds can be made that way."""
 
     system: SystemService
     images: ImageService
@@ -105,5 +108,7 @@ class Services:
     disk: DiskService
     events: Events
     scratch: Path
+    driver: str = ""
     grpc: Callable[[], asyncio.Protocol] | None = None
+    sessions: Callable[[], Sessions] | None = None
     speaks_buildkit: bool = False
