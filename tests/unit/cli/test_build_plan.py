@@ -124,6 +124,25 @@ def test_outputs_follow_from_o_load_and_t(flags: dict[str, Any], outputs: list[O
     assert list(_plan(**flags).outputs) == outputs
 
 
+@pytest.mark.parametrize(
+    ("call", "question"),
+    [
+        ("check", "frontend.lint"),
+        ("describe", "frontend.subrequests.describe"),
+        ("example.org/fortune,format=json", "example.org/fortune"),
+    ],
+)
+def test_questions_have_names_and_frontends_may_have_their_own(call: str, question: str) -> None:
+    assert _plan(call=call).attrs["requestid"] == question
+
+
+def test_what_is_allowed_is_asked_for() -> None:
+    assert _plan(allow=("frontend.python", "network.host")).entitlements == ("frontend.python", "network.host")
+    with pytest.raises(InvalidError, match=r"no entitlement 'frontend\.pyhton'") as caught:
+        _plan(allow=("frontend.pyhton",))
+    assert caught.value.hint is not None and "frontend.python" in caught.value.hint
+
+
 def test_local_caches_are_planned() -> None:
     planned = _plan(cache_from=("type=local,src=/a",), cache_to=("type=local,dest=/b,mode=max", "type=inline"))
     assert planned.cache_from == (Cache("local", {"src": "/a"}),)

@@ -86,14 +86,16 @@ PARAMETERS: tuple[click.Parameter, ...] = (
     _option("--shm-size", default="", metavar="SIZE", help="Size of /dev/shm in RUN (default: 64m)."),
     _many("--ulimit", metavar="NAME=SOFT[:HARD]", help="A limit of RUN's processes."),
     _option("--cgroup-parent", default="", metavar="CGROUP", help="Where RUN's cgroups are made."),
-    _many("--allow", metavar="ENTITLEMENT", help="Allow network.host or security.insecure."),
+    _many("--allow", metavar="ENTITLEMENT", help="Allow network.host, security.insecure, device, or frontend.python."),
     _many(
         "--source-policy-file",
         metavar="FILE",
         help="Rules for images and other sources (also: EXPERIMENTAL_BUILDKIT_SOURCE_POLICY).",
     ),
     _flag("--check", help="Check the Dockerfile, build nothing."),
-    _option("--call", default="", metavar="build|check|outline|targets", help="Ask the frontend something instead."),
+    _option(
+        "--call", default="", metavar="build|check|outline|targets|describe", help="Ask the frontend something instead."
+    ),
     _flag("--explain", help="Tell for each step that ran why it was not cached."),
     click.Option(
         ["--on-error"], type=click.Choice(["shell"]), default=None, help="Open a shell in a failed step's state."

@@ -21,7 +21,9 @@ CALLS: Mapping[str, str] = {
     "lint": "frontend.lint",
     "outline": "frontend.outline",
     "targets": "frontend.targets",
+    "describe": "frontend.subrequests.describe",
 }
+"""Names of questions -> what frontends call them. One with a dot in it is a frontend's own."""
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 _NO_REGISTRY = "registries are not supported yet"
 _INSTEAD = "keep the image here, or write -o type=oci,dest=FILE"
@@ -57,7 +59,7 @@ def plan(flags: Flags, environment: Mapping[str, str]) -> Plan:
         **place.attrs,
         **_frontend_attrs(flags, environment),
         **context_attrs,
-        **({"requestid": CALLS[call], "frontend.caps": "moby.buildkit.frontend.subrequests"} if call else {}),
+        **({"requestid": CALLS.get(call, call), "frontend.caps": "moby.buildkit.frontend.subrequests"} if call else {}),
     }
     outputs = () if call else _outputs(flags)
     _one_writer(outputs, quiet=flags.quiet)
@@ -162,7 +164,7 @@ def _call(flags: Flags) -> tuple[str, str]:
     name, *options = text.split(",")
     if not text or name == "build":
         return "", ""
-    if name not in CALLS:
+    if name not in CALLS and "." not in name:
         raise InvalidError(
             f"--call: there is no {name!r}", hint=suggest.hint(name, CALLS, otherwise=f"there are: {', '.join(CALLS)}")
         )
@@ -241,9 +243,9 @@ def _cache(text: str, flag: str) -> Cache:
 
 
 def _entitlements(flags: Flags) -> tuple[str, ...]:
+    known = ("network.host", "security.insecure", "device", "frontend.python")
     for text in flags.allow:
-        if text.partition("=")[0] not in ("network.host", "security.insecure", "device"):
-            known = ("network.host", "security.insecure", "device")
+        if text.partition("=")[0] not in known:
             raise InvalidError(
                 f"--allow: there is no entitlement {text!r}",
                 hint=suggest.hint(text, known, otherwise=f"there are: {', '.join(known)}"),
