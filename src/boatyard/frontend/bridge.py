@@ -8,7 +8,7 @@ Specification: moby/buildkit `frontend/gateway/pb/gateway.proto`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import msgspec
@@ -39,12 +39,27 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class BaseImage:
-    """An image that was looked up: pinned, with its environment, directory and user in the state."""
+    """An image that was looked up: its environment, directory and user are the state's. `reference` and `digest` pin
+    it; what a request gives in an image's place has a name only."""
 
     state: State
     config: ImageConfig
     reference: str
-    digest: Digest
+    digest: Digest | None = None
+
+
+def based(state: State, config: ImageConfig | None, reference: str, digest: Digest | None = None) -> BaseImage:
+    """Files, and the config that came with them. Plain files have none: steps on them begin from nothing."""
+    platform = state.platform or platforms.host_platform()
+    known = config or ImageConfig(architecture=platform.architecture, os=platform.os, variant=platform.variant)
+    state = replace(
+        state,
+        environment=dict(entry.partition("=")[::2] for entry in known.config.env),
+        directory=known.config.working_dir or "/",
+        user=known.config.user,
+        steps=() if config else None,
+    )
+    return BaseImage(state, known, reference, digest)
 
 
 class Bridge:
@@ -142,14 +157,7 @@ class Bridge:
             platform,
             OpMetadata(description={NAME: name or f"FROM {pinned}"}),
         )
-        state = State(
-            edge=Edge(vertex),
-            environment=dict(entry.partition("=")[::2] for entry in config.config.env),
-            directory=config.config.working_dir or "/",
-            user=config.config.user,
-            platform=platform,
-        )
-        return BaseImage(state, config, pinned, digest)
+        return based(State(Edge(vertex), platform=platform), config, pinned, digest)
 
     async def resolve(
         self, reference: str, platform: Platform, *, mode: str = "default", store: str = ""

@@ -20,7 +20,7 @@ from boatyard.build.frontend.dockerfile.draft import Draft
 from boatyard.build.frontend.dockerfile.named import NamedContexts
 from boatyard.build.llb.graph import Edge, Graph
 from boatyard.errors import NotFoundError, UnsupportedError
-from boatyard.frontend.bridge import Bridge
+from boatyard.frontend.bridge import BaseImage, Bridge, based
 from boatyard.frontend.options import Options
 from boatyard.frontend.place import SourceFile
 from boatyard.frontend.problem import BridgeError
@@ -84,6 +84,15 @@ class Context:
             if error.missing:
                 return False
             raise
+
+    async def image(self, reference: str, platform: Platform | None = None, *, mode: str = "default") -> BaseImage:
+        """As FROM does it: what the request gives under this name (`--build-context`), or else the image. BridgeError
+        when there is none."""
+        wanted = platform or self._bridge.platform
+        given = await self.named(reference, wanted)
+        if given is None:
+            return await self._bridge.image(reference, wanted, mode=mode)
+        return based(given.state, given.config, reference)
 
     async def named(
         self, name: str, platform: Platform | None = None, *, paths: Sequence[str] = ()

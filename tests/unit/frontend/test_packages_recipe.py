@@ -57,6 +57,7 @@ def test_a_whole_document() -> None:
     app, motd = recipe.files
     assert (app.path, app.to, app.owner, app.mode) == ("app", "/srv/app", "app:app", "u=rwX,go=rX")
     assert (motd.text, motd.to, motd.mode) == ("costs 5$\n", "/etc/motd", "0640")
+    assert (app.at.start, app.at.end) == (11, 14)
     assert (motd.at.start, motd.at.end) == (15, 18)
     assert recipe.environment == {"PORT": "8080", "DEBUG": "true"}
     assert recipe.user is not None

@@ -41,7 +41,7 @@ async def _check_files(context: Context, recipe: Recipe) -> None:
 
 async def _image(bridge: Bridge, options: Options, context: Context, recipe: Recipe, platform: Platform) -> Image:
     try:
-        base = await bridge.image(recipe.base.value, platform, mode=options.resolve_mode)
+        base = await context.image(recipe.base.value, platform, mode=options.resolve_mode)
     except BoatyardError as error:
         raise recipe.base.at.error(error.message, hint=error.hint) from error
     image = convert(recipe, base, context, platform)

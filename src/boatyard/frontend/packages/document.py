@@ -42,10 +42,14 @@ class Value:
 
     @property
     def at(self) -> Place:
-        """Its lines: the end mark of a block stands on the line after it."""
-        end = self.node.end_mark.line + (1 if self.node.end_mark.column else 0)
-        start = self.node.start_mark.line + 1
-        return self.file.place(start, max(start, end))
+        """Its lines. The end mark of a block stands where the next thing begins: what is blank before that isn't
+        its."""
+        lines = self.file.text.split("\n")
+        start, mark = self.node.start_mark.line, self.node.end_mark
+        end = mark.line if mark.line < len(lines) and lines[mark.line][: mark.column].strip() else mark.line - 1
+        while end > start and (not lines[end].strip() or lines[end].lstrip().startswith("#")):
+            end -= 1
+        return self.file.place(start + 1, end + 1)
 
     def error(self, message: str, *, hint: str | None = None) -> FrontendError:
         return self.at.error(message, hint=hint)
