@@ -120,7 +120,7 @@ def test_an_output_beside_the_dockerfile_is_not_in_the_context(yard: Yard, tmp_p
         (["--push"], 6, ["not supported"]),
         (["--secret", "id=x,src=/nosuch"], 3, ["/nosuch", "env="]),
         (["--progress", "nosuch"], 2, ["rawjson"]),
-        (["--network", "host"], 2, ["network.host", "entitlements"]),
+        (["--network", "host"], 5, ["network.host", "entitlements"]),
         (["--shm-size", "lots"], 2, ["512m"]),
         (["-o", "/proc/nosuch"], 8, ["/proc/nosuch"]),
         (["--iidfile", "/proc/nosuch"], 8, ["/proc/nosuch"]),

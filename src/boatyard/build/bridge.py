@@ -66,7 +66,7 @@ class JobBridge:
         frontends: Mapping[str, Frontend],
     ) -> None:
         self.platform = worker.platform
-        self.entitlements = context.entitlements
+        self.entitlements = context.entitlements.names
         self._job = job
         self._worker = worker
         self._context = context

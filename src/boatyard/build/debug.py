@@ -148,6 +148,8 @@ def _without_secrets(op: ExecOp, emit: Emit) -> ExecOp:
         emit(
             WarningEvent(short=f"the secret {wanted.id!r} was the build's only: {wanted.name} is not set in this shell")
         )
+    for device in op.cdi_devices:
+        emit(WarningEvent(short=f"the device {device.name} was the build's only: this shell goes without it"))
     return replace(op, mounts=tuple(mount for mount in op.mounts if not (mount.secret or mount.ssh)), secret_env=())
 
 

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from boatyard.build import entitlements
 from boatyard.build.ahead import DescribeAhead
 from boatyard.build.bridge import JobBridge, describe
 from boatyard.build.exporter.base import BuiltImage, Exporter, ExportRequest
@@ -82,7 +83,7 @@ class Known:
 
 
 class BuildService:
-    """One per daemon. `frontends` and `exporters` are by name; `entitlements` are those the daemon may grant,
+    """One per daemon. `frontends` and `exporters` are by name; `granted` are the entitlements the daemon may give,
     `source_policies` hold for every build. With `log_output`, what steps print goes to the daemon's log, too."""
 
     def __init__(
@@ -93,7 +94,7 @@ class BuildService:
         exporters: Mapping[str, Exporter],
         history: History,
         *,
-        entitlements: frozenset[str] = frozenset(),
+        granted: frozenset[str] = frozenset(),
         source_policies: Sequence[Policy] = (),
         log_output: bool = False,
         ended: Callable[[], None] = lambda: None,
@@ -107,7 +108,7 @@ class BuildService:
         self.history = history
         self._frontends = frontends
         self._exporters = exporters
-        self._entitlements = entitlements
+        self._entitlements = granted
         self._tell_ended = ended
         self._running: dict[str, asyncio.Task[object]] = {}
         self._ends: dict[str, asyncio.Event] = {}
@@ -196,11 +197,7 @@ class BuildService:
                     f"unknown output type {export.type!r}", hint=f"known: {', '.join(sorted(self._exporters))}"
                 )
             exporter.check(export.attrs)
-        for name in sorted(request.entitlements - self._entitlements):
-            raise InvalidError(
-                f"the daemon doesn't grant the entitlement {name!r}",
-                hint=f'allow it in the daemon\'s configuration: entitlements = ["{name}"]',
-            )
+        entitlements.grant(request.entitlements, self._entitlements)
 
     def _record(self, request: BuildRequest) -> Recording:
         exports = [{"type": export.type, **export.attrs} for export in request.exports]
@@ -235,7 +232,7 @@ class BuildService:
         context = BuildContext(
             requester=requester,
             solve=solve,
-            entitlements=request.entitlements,
+            entitlements=entitlements.grant(request.entitlements, self._entitlements),
             trust_host_ca=request.trust_host_ca,
             proxy=request.proxy,
             failed=failed if request.keep_failed else None,

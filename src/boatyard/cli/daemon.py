@@ -139,6 +139,7 @@ def _document(info: DaemonInfo, path: str) -> dict[str, Any]:
         "Cpus": info.cpus,
         "Memory": info.memory,
         "Labels": dict(info.labels),
+        "Devices": list(info.devices),
         "Warnings": list(info.warnings),
     }
 
@@ -156,5 +157,7 @@ def _shown(info: DaemonInfo, path: str, now: float) -> Iterator[tuple[str, str]]
     for part in info.components:
         yield part.name, " ".join(word for word in (part.version, f"({part.detail})" if part.detail else "") if word)
     yield "host", f"Linux {info.kernel}, {info.cpus} CPUs, {units.size(info.memory)} memory"
+    if info.devices:
+        yield "devices", ", ".join(info.devices)
     for warning in info.warnings:
         yield "warning", warning

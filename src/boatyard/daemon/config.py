@@ -19,6 +19,7 @@ from boatyard.daemon.listening import TlsConfig, check_address, parse_mode
 from boatyard.daemon.quantities import Duration, Space, parse_duration, parse_space
 from boatyard.errors import InvalidError, NotFoundError, StorageError, UnsupportedError
 from boatyard.image import platform as platforms
+from boatyard.runtime.cdi.registry import DIRECTORIES
 
 AUTOSTART_IDLE_TIMEOUT = Duration(900)
 
@@ -73,6 +74,16 @@ class RuntimeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """auto, crun, runc, or a program's path."""
     threads: int = 0
     """That start containers; 0 chooses."""
+
+
+class CdiConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Devices of the Container Device Interface."""
+
+    enabled: bool = True
+    spec_dirs: tuple[str, ...] = DIRECTORIES
+    """With specifications; a later one stands before an earlier one."""
+    auto_allowed: tuple[str, ...] = ()
+    """Devices, or kinds of them, that every build may use."""
 
 
 class ProxyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -137,7 +148,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Steps that run at once; 0 chooses by the number of CPUs."""
     trust_host_ca: bool = False
     entitlements: tuple[str, ...] = ()
-    """What clients may ask for: network.host, security.insecure."""
+    """What clients may ask for: network.host, security.insecure, device."""
     platforms: tuple[str, ...] = ()
     """What clients are told that this daemon builds for; none means what this machine runs."""
     snapshotter: Literal["auto", "overlayfs", "native"] = "auto"
@@ -148,6 +159,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the daemon tells of its insides over HTTP: `unix://PATH`, `tcp://HOST:PORT` or `HOST:PORT`."""
     source_policies: tuple[str, ...] = ()
     """Files; what they deny, no build may use."""
+    cdi: CdiConfig = CdiConfig()
     log: LogConfig = LogConfig()
     network: NetworkConfig = NetworkConfig()
     gc: GcConfig = GcConfig()

@@ -57,6 +57,7 @@ class Control:
             kernel=os.uname().release,
             cpus=len(os.sched_getaffinity(0)),
             memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            devices=tuple(device.name for device in await asyncio.to_thread(self._yard.devices)),
             labels=dict(await self._yard.labels()),
             proxy={name: shown(value) for name, value in self._config.proxy.variables().items()},
             warnings=tuple(self._yard.warnings()),

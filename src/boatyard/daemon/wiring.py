@@ -60,6 +60,7 @@ from boatyard.image.snapshot.choice import choose_snapshotter
 from boatyard.image.store import ImageStore
 from boatyard.image.transfer import ImageTransfer
 from boatyard.runtime import doctor
+from boatyard.runtime.cdi.registry import Device, Registry
 from boatyard.runtime.executor import OciExecutor, RuntimeConfig
 from boatyard.runtime.hosts import Resolver
 from boatyard.runtime.network import Mode
@@ -90,6 +91,8 @@ class Yard:
     worker_id: str
     labels: Callable[[], Awaitable[Mapping[str, str]]]
     """The worker's, BuildKit's own among them."""
+    devices: Callable[[], Sequence[Device]]
+    """That steps may ask for. Blocks shortly."""
     gc_policies: Sequence[Policy]
     running: Callable[[], Sequence[str]]
     """Refs of the builds at work."""
@@ -135,6 +138,7 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
         scratch = _emptied(sources / "uploads")
         solver = Solver(records, ChainResults(stores.layers), parallelism=config.max_parallelism or _parallelism())
         stack.push_async_callback(solver.settled)
+        devices = Registry(config.cdi.spec_dirs, config.cdi.auto_allowed) if config.cdi.enabled else None
         build_worker = Worker(
             layers=stores.layers,
             images=Images(stores.images, stores.layers, NoFetcher()),
@@ -145,6 +149,7 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
             platform=host_platform(),
             occupancy=occupancy,
             cgroup_parent=config.cgroup_parent,
+            devices=devices,
         )
 
         def roots() -> Iterator[LayerId]:
@@ -188,7 +193,7 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
             _frontends(config.frontend),
             _exporters(stores),
             history,
-            entitlements=frozenset(config.entitlements),
+            granted=frozenset(config.entitlements),
             source_policies=source_policies.from_files(config.source_policies),
             log_output=config.log.step_output,
             ended=collector.wake,
@@ -201,7 +206,8 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
         yield Yard(
             components=lambda: _components(executor, stores),
             checks=lambda: _checks(executor, root),
-            warnings=list,
+            warnings=lambda: devices.problems if devices is not None else (),
+            devices=lambda: devices.devices() if devices is not None else (),
             platforms=config.platforms or [str(host_platform())],
             worker_id=worker.identity(root),
             labels=lambda: _labels(config, executor, stores),

@@ -11,6 +11,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
+from boatyard.runtime.edits import Edits
+
 DEFAULT_SHM_SIZE = 64 << 20
 """Bytes of /dev/shm."""
 HOST_GATEWAY = "host-gateway"
@@ -64,7 +66,17 @@ class AgentSocket:
     mode: int = 0o600
 
 
-Mount = BindMount | TmpfsMount | SecretFile | AgentSocket
+@dataclass(frozen=True, slots=True)
+class OciMount:
+    """A mount in the runtime's own words. `type` "" is a bind mount."""
+
+    source: str
+    target: str
+    options: tuple[str, ...] = ()
+    type: str = ""
+
+
+Mount = BindMount | TmpfsMount | SecretFile | AgentSocket | OciMount
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +130,8 @@ class ContainerSpec:
     """Put a small init process of the host (tini or its like) before the program, to reap and to forward signals."""
     devices: tuple[str, ...] = ()
     """`host[:inside[:permissions]]` as in `docker run --device`; permissions are a choice of `rwm`."""
+    edits: Edits = field(default_factory=Edits)
+    """What devices need beside their nodes."""
     hostname_file: bool = False
     """Show a /etc/hostname of the container's own. A build step sees and writes the image's, as with BuildKit."""
     annotations: Mapping[str, str] = field(default_factory=dict)

@@ -18,9 +18,22 @@ from pathlib import Path
 import msgspec
 
 from boatyard.errors import BoatyardError, InvalidError, StorageError
-from boatyard.runtime import cgroups, failure, hosts, init, isolation, leftovers, mounts, rootfs, terminal, trust, users
+from boatyard.runtime import (
+    cgroups,
+    edits,
+    failure,
+    hosts,
+    init,
+    isolation,
+    leftovers,
+    mounts,
+    rootfs,
+    terminal,
+    trust,
+    users,
+)
 from boatyard.runtime import spec as oci
-from boatyard.runtime.container import BindMount, ContainerSpec, Mount, Network, ProcessSpec
+from boatyard.runtime.container import BindMount, ContainerSpec, Mount, Network, OciMount, ProcessSpec
 from boatyard.runtime.program import Program
 from boatyard.runtime.spawn import spawn
 
@@ -151,13 +164,16 @@ class Launcher:
         if spec.trust_host_ca:
             env = trust.variables(spec.env, trust.NEUTRAL_BUNDLE)
             files |= self._bundles(spec, root)
-        wanted: tuple[Mount, ...] = spec.mounts
+        wanted: tuple[Mount, ...] = _with_edits(spec)
         program = ""
         if spec.init:
             wanted = (*wanted, BindMount(init.find(), init.TARGET, readonly=True))
             program = init.TARGET
         launched.prepared = mounts.prepare(wanted, files, launched.bundle, launched.points)
         devices = [oci.parse_device(text, _node) for text in spec.devices]
+        nodes = [edits.device(node, user.uid, user.gid) for node in spec.edits.nodes]
+        replaced = {node["path"] for node in nodes}
+        devices = [device for device in devices if device["path"] not in replaced] + nodes
         resources, missing = cgroups.applicable(spec.resources, self._host.controllers)
         if missing:
             launched.warnings.append(f"no limits of {', '.join(missing)} are set: this host's cgroups have none")
@@ -329,6 +345,13 @@ def _listen(path: Path) -> socket.socket:
     listener.bind(str(path))
     listener.listen(1)
     return listener
+
+
+def _with_edits(spec: ContainerSpec) -> tuple[Mount, ...]:
+    """The mounts, those that devices need in the place of others at the same targets."""
+    added = tuple(OciMount(each.source, each.target, each.options, each.type) for each in spec.edits.mounts)
+    targets = {posixpath.normpath(each.target) for each in added}
+    return (*(mount for mount in spec.mounts if posixpath.normpath(mount.target) not in targets), *added)
 
 
 def _node(path: str) -> tuple[int, int, int]:

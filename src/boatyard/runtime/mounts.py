@@ -10,13 +10,13 @@ import os
 import posixpath
 import socket
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from boatyard.errors import InvalidError
 from boatyard.runtime import agent
-from boatyard.runtime.container import AgentSocket, BindMount, Mount, SecretFile, TmpfsMount
+from boatyard.runtime.container import AgentSocket, BindMount, Mount, OciMount, SecretFile, TmpfsMount
 from boatyard.runtime.rootfs import MountPoints
 from boatyard.runtime.spec import RUNTIME_DIRECTORIES, Document
 
@@ -89,11 +89,31 @@ def _entry(
         directory = stat.S_ISDIR(status.st_mode)
         # Nothing is mounted beneath a file, and crun's recursive flags want a directory.
         return _bind(source, place(directory=directory), mount.readonly, recursive=directory and mount.recursive)
+    if isinstance(mount, OciMount):
+        return _as_told(mount, place)
     if isinstance(mount, SecretFile):
         source = str(bundle / f"file{number}")
         _write(source, mount)
         return _bind(source, place(directory=False), True, recursive=False)
     return _agent(mount, str(bundle / f"agent{number}"), place(directory=False), prepared)
+
+
+def _as_told(mount: OciMount, place: Callable[..., str]) -> Document:
+    options = list(mount.options)
+    if mount.type not in ("", "none", "bind"):
+        return {"destination": place(directory=True), "type": mount.type, "source": mount.source, "options": options}
+    if "bind" not in options and "rbind" not in options:
+        options.insert(0, "bind")
+    try:
+        directory = stat.S_ISDIR(os.stat(mount.source).st_mode)
+    except OSError as error:
+        raise InvalidError(f"can't mount {mount.source} at {mount.target}: {error.strerror}") from error
+    return {
+        "destination": place(directory=directory),
+        "type": "bind",
+        "source": os.path.realpath(mount.source),
+        "options": options,
+    }
 
 
 def _agent(mount: AgentSocket, path: str, destination: str, prepared: Prepared) -> Document:

@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 
 from boatyard.errors import InvalidError
 from boatyard.runtime import capabilities, cgroups, limits
+from boatyard.runtime import edits as oci_edits
 from boatyard.runtime.container import DEFAULT_SHM_SIZE, ContainerSpec, Network
+from boatyard.runtime.edits import Edits
 from boatyard.runtime.users import User
 
 OCI_VERSION = "1.0.2"
@@ -44,6 +46,8 @@ RUNTIME_DIRECTORIES = ("/proc", "/dev", "/sys")
 """Mounted over in every container; what they hold in the image is never seen."""
 
 Document = dict[str, object]
+
+NO_EDITS = Edits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,8 @@ def configuration(spec: ContainerSpec, host: Host, place: Placement) -> tuple[Do
     }
     if annotations:
         document["annotations"] = annotations
+    if hooks := oci_edits.hooks(spec.edits):
+        document["hooks"] = hooks
     return document, warnings
 
 
@@ -127,9 +133,14 @@ def _process(
     warnings += cut
     process: Document = {
         "terminal": place.terminal,
-        "user": {"uid": place.user.uid, "gid": place.user.gid, "umask": UMASK, "additionalGids": place.user.groups},
+        "user": {
+            "uid": place.user.uid,
+            "gid": place.user.gid,
+            "umask": UMASK,
+            "additionalGids": [*place.user.groups, *(gid for gid in spec.edits.groups if gid not in place.user.groups)],
+        },
         "args": [place.init, "--", *spec.args] if place.init else list(spec.args),
-        "env": environment(spec.env, place),
+        "env": environment(spec.env, place, spec.edits),
         "cwd": place.cwd,
         "capabilities": {"bounding": granted, "effective": granted, "permitted": granted},
         "noNewPrivileges": spec.unprivileged,
@@ -142,11 +153,11 @@ def _process(
     return process
 
 
-def environment(env: Sequence[str], place: Placement) -> list[str]:
-    """The process' environment: the step's, what was added, and HOME (and TERM with a terminal) where neither sets
-    it.
+def environment(env: Sequence[str], place: Placement, edits: Edits = NO_EDITS) -> list[str]:
+    """The process' environment: the step's, what was added, what devices need, and HOME (and TERM with a terminal)
+    where none of them sets it.
     """
-    entries = [*env, *place.env]
+    entries = oci_edits.environment([*env, *place.env], edits)
     names = {entry.partition("=")[0] for entry in entries}
     if "HOME" not in names:
         entries.append(f"HOME={place.user.home}")
@@ -190,6 +201,7 @@ def _linux(
         extra = [
             (str(device["type"]), _number(device["major"]), _number(device["minor"]), str(device["access"]))
             for device in place.devices
+            if device["type"] in ("b", "c")
         ]
         linux["resources"] = {
             "devices": cgroups.device_rules(extra, everything=spec.insecure),
@@ -209,6 +221,8 @@ def _linux(
             linux["seccomp"] = host.seccomp(granted)
     if devices:
         linux["devices"] = devices
+    if spec.edits.intel_rdt is not None:
+        linux["intelRdt"] = oci_edits.intel_rdt(spec.edits.intel_rdt)
     return linux
 
 

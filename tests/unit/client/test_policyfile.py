@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boatyard.build.policy.rule import Action, Condition, Constraint, MatchType, Policy, Rule, Selector, Update
@@ -132,6 +132,7 @@ _VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(_VALUES)
 def test_any_json_is_read_or_refused(value: Any) -> None:
     try:
@@ -143,6 +144,7 @@ def test_any_json_is_read_or_refused(value: Any) -> None:
     assert msgspec.json.decode(msgspec.json.encode(document), type=type(document)) == document
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     try:

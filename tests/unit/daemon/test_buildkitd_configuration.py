@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boatyard import BUILDKIT_VERSION
@@ -342,6 +342,7 @@ _VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["worker", "registry", "root", "grpc", "history", "y"]), _VALUES))
 def test_any_file_is_taken_or_refused(raw: dict[str, Any]) -> None:
     try:

@@ -12,13 +12,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from boatyard.build import entitlements
 from boatyard.build.llb.graph import HostIP, Mount, NetMode, SecretEnv, SecurityMode
 from boatyard.build.ops.changes import Changes
 from boatyard.build.ops.exec import NETWORKS
 from boatyard.build.ops.mounting import Mounted, Mounting
 from boatyard.build.ops.worker import BuildContext, Worker
 from boatyard.build.result import Result
-from boatyard.errors import ConflictError, DeniedError, NotFoundError
+from boatyard.errors import ConflictError, NotFoundError
 from boatyard.image.interruption import run_settled
 from boatyard.runtime.container import (
     ContainerSpec,
@@ -56,7 +57,7 @@ async def open_container(
     request: ContainerRequest, worker: Worker, build: BuildContext
 ) -> AsyncIterator[BuildContainer]:
     """At the end its processes are killed, and nothing is left."""
-    _check_entitlement(build, "network.host", request.network is NetMode.HOST)
+    entitlements.check(build.entitlements, network=request.network, what="the container")
     changes = Changes(worker.layers)
     mounting = Mounting(worker, build)
     try:
@@ -116,7 +117,7 @@ class BuildContainer:
     async def _run(
         self, process: ProcessRequest, stdio: Stdio | TerminalReceiver, on_start: Callable[[Control], None]
     ) -> int:
-        _check_entitlement(self._build, "security.insecure", process.security is SecurityMode.INSECURE)
+        entitlements.check(self._build.entitlements, security=process.security, what="the process")
         env = await self._mounting.environment(process.env, process.secret_env, self._mounted.agent)
         spec = ProcessSpec(
             args=process.args,
@@ -186,11 +187,3 @@ async def run_to_end(tasks: Sequence[asyncio.Task[int]] | set[asyncio.Task[int]]
             cancelled = True
     if cancelled:
         raise asyncio.CancelledError
-
-
-def _check_entitlement(build: BuildContext, name: str, wanted: bool) -> None:
-    if wanted and name not in build.entitlements:
-        raise DeniedError(
-            f"the container needs the entitlement {name}, which this build was not given",
-            hint=f"pass `--allow {name}`, and allow it in the daemon's configuration (`entitlements`)",
-        )

@@ -6,6 +6,7 @@ shell in its state.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import os
@@ -16,17 +17,19 @@ from pathlib import Path
 
 import msgspec
 
-from boatyard.build.llb.graph import ContentCache, ExecOp, Mount, MountType, NetMode, SecurityMode, Vertex
+from boatyard.build import entitlements
+from boatyard.build.llb.graph import CDIDevice, ContentCache, ExecOp, Mount, MountType, NetMode, SecurityMode, Vertex
 from boatyard.build.ops.changes import Changes
 from boatyard.build.ops.mounting import DEFAULT_PATH, Mounted, Mounting
 from boatyard.build.ops.output import StepOutput
 from boatyard.build.ops.worker import BuildContext, StepRemains, Worker
 from boatyard.build.result import Result, Selector
 from boatyard.build.solver.types import CacheMap, ContentKey, ContentOf, StepContext
-from boatyard.errors import BoatyardError, DeniedError, ExitError, InvalidError
+from boatyard.errors import BoatyardError, ExitError, InvalidError
 from boatyard.image.interruption import run_settled
 from boatyard.runtime import container, emulation
 from boatyard.runtime.container import ContainerSpec
+from boatyard.runtime.edits import Edits
 
 __all__ = ["DEFAULT_PATH", "ExecStep"]
 
@@ -50,34 +53,33 @@ class ExecStep:
         self._worker = worker
         self._build = build
         self._mounting = Mounting(worker, build)
+        self._devices: Sequence[str] = ()
+        """Qualified names, once they were found."""
 
     async def cache_map(self, step: StepContext) -> CacheMap:
         self._check_inputs()
-        self._check_entitlements()
-        keyed = _keyed(self._op)
+        entitlements.check(self._build.entitlements, network=self._op.network, security=self._op.security)
+        devices = await self._find_devices(step)
+        keyed = _keyed(self._op, devices)
         platform = self._vertex.platform or self._worker.platform
         digest = hashlib.sha256(msgspec.json.encode((str(platform), keyed))).hexdigest()
         contents = tuple(self._content_of(index) for index in range(len(self._vertex.inputs)))
-        return CacheMap(digest=digest, contents=contents, components=_components(self._op, str(platform)))
+        return CacheMap(digest=digest, contents=contents, components=_components(keyed, str(platform)))
+
+    async def _find_devices(self, step: StepContext) -> Sequence[str]:
+        if wanted := self._op.cdi_devices:
+            registry, given = self._worker.devices, self._build.entitlements
+            self._devices = await asyncio.to_thread(entitlements.devices, wanted, given, registry)
+            for device in wanted:
+                if registry is None or not registry.find(given.devices.get(device.name, device.name)):
+                    step.warn(f"the device {device.name} is not there: the step goes without it")
+        return self._devices
 
     def _check_inputs(self) -> None:
         count = len(self._vertex.inputs)
         for mount in self._op.mounts:
             if not -1 <= mount.input < count:
                 raise InvalidError(f"the mount at {mount.dest} is of input {mount.input}, but the step has {count}")
-
-    def _check_entitlements(self) -> None:
-        wanted = {
-            "network.host": self._op.network is NetMode.HOST,
-            "security.insecure": self._op.security is SecurityMode.INSECURE,
-            "device": bool(self._op.cdi_devices),
-        }
-        for name, needed in wanted.items():
-            if needed and name not in self._build.entitlements:
-                raise DeniedError(
-                    f"the step needs the entitlement {name}, which this build was not given",
-                    hint=f"pass `--allow {name}`, and allow it in the daemon's configuration (`entitlements`)",
-                )
 
     def _content_of(self, index: int) -> ContentOf | None:
         """An input that is only ever read, through mounts, counts by the files these mounts show."""
@@ -164,8 +166,14 @@ class ExecStep:
             else container.Resources(),
             cgroup_parent=meta.cgroup_parent or self._worker.cgroup_parent,
             trust_host_ca=self._build.trust_host_ca,
-            devices=tuple(device.name for device in self._op.cdi_devices),
+            edits=await self._edits(),
         )
+
+    async def _edits(self) -> Edits:
+        registry = self._worker.devices
+        if registry is None or not self._devices:
+            return Edits()
+        return await asyncio.to_thread(registry.edits, self._devices)
 
     async def _run(self, step: StepContext, spec: ContainerSpec) -> None:
         def warn(message: str) -> None:
@@ -210,10 +218,11 @@ def _is_read_only(mount: Mount) -> bool:
     )
 
 
-def _keyed(op: ExecOp) -> ExecOp:
+def _keyed(op: ExecOp, devices: Sequence[str]) -> ExecOp:
     """The op without what must not change its key: proxies; selectors of inputs that count by content stay, they are
-    paths inside."""
-    return replace(op, meta=replace(op.meta, proxy_env=None))
+    paths inside. Devices are those that were found."""
+    found = tuple(CDIDevice(name) for name in devices)
+    return replace(op, meta=replace(op.meta, proxy_env=None), cdi_devices=found)
 
 
 def _components(op: ExecOp, platform: str) -> dict[str, str]:
@@ -238,6 +247,8 @@ def _components(op: ExecOp, platform: str) -> dict[str, str]:
         parts[f"the limit {limit.name}"] = f"{limit.soft}:{limit.hard}"
     if meta.hostname:
         parts["the host name"] = meta.hostname
+    if op.cdi_devices:
+        parts["the devices"] = ", ".join(device.name for device in op.cdi_devices)
     return parts
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from boatyard.build.copying.memory import ContextMemory
+from boatyard.build.entitlements import Grant
 from boatyard.build.llb.graph import Edge, ProxyEnv
 from boatyard.build.ops.cachemount import CacheMounts
 from boatyard.build.requester import Requester
@@ -17,6 +18,7 @@ from boatyard.build.source.image import Images
 from boatyard.build.source.occupancy import Occupancy
 from boatyard.image.layer.store import LayerStore
 from boatyard.image.platform import Platform
+from boatyard.runtime.cdi.registry import Registry
 from boatyard.runtime.container import ContainerSpec, Executor
 
 
@@ -34,6 +36,8 @@ class Worker:
     platform: Platform
     occupancy: Occupancy = field(default_factory=Occupancy)
     cgroup_parent: str = ""
+    devices: Registry | None = None
+    """None: there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ class BuildContext:
 
     requester: Requester
     solve: Callable[[Edge], Awaitable[Any]]
-    entitlements: frozenset[str] = frozenset()
+    entitlements: Grant = field(default_factory=Grant)
     trust_host_ca: bool = False
     proxy: ProxyEnv | None = None
     failed: Callable[[ContainerSpec, str], Awaitable[None]] | None = None

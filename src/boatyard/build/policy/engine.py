@@ -130,6 +130,6 @@ def _expression(constraint: Constraint) -> Any:
 def _denied(source: SourceOp, by: _Ready, made_by: Sequence[Conversion]) -> SourceDeniedError:
     origin = f", which {made_by[-1].rule} made of {made_by[0].before.identifier}," if made_by else ""
     return SourceDeniedError(
-        f"the source {source.identifier}{origin} is denied by {by.name} ({by.rule})",
+        f"source denied by policy: {source.identifier}{origin} by {by.name} ({by.rule})",
         hint="use another source, or let a later rule of that policy allow it",
     )

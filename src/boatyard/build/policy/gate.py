@@ -112,8 +112,8 @@ class SourceGate:
                 questions += 1
                 if questions > MAX_QUESTIONS:
                     raise InvalidError(
-                        f"the client's policy doesn't come to an end with {source.identifier}",
-                        hint=f"it asked {MAX_QUESTIONS} times without a decision",
+                        f"too many policy requests: no decision of the client's on {source.identifier}",
+                        hint=f"it asked {MAX_QUESTIONS} times",
                     )
                 verdict = await self._verifier.check(known, platform)
                 if isinstance(verdict, Verdict):
@@ -151,6 +151,6 @@ def _allowed(source: SourceOp, verdict: Verdict) -> SourceOp:
         return source
     why = "; ".join(verdict.messages)
     raise SourceDeniedError(
-        f"the source {source.identifier} is denied by the client's policy{f': {why}' if why else ''}",
+        f"source {source.identifier} not allowed by policy: the client's own{f', {why}' if why else ''}",
         messages=verdict.messages,
     )

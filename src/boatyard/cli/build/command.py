@@ -86,7 +86,11 @@ PARAMETERS: tuple[click.Parameter, ...] = (
     _option("--shm-size", default="", metavar="SIZE", help="Size of /dev/shm in RUN (default: 64m)."),
     _many("--ulimit", metavar="NAME=SOFT[:HARD]", help="A limit of RUN's processes."),
     _option("--cgroup-parent", default="", metavar="CGROUP", help="Where RUN's cgroups are made."),
-    _many("--allow", metavar="ENTITLEMENT", help="Allow network.host, security.insecure, device, or frontend.python."),
+    _many(
+        "--allow",
+        metavar="ENTITLEMENT",
+        help="Allow network.host, security.insecure, frontend.python, device or device=NAME[,alias=OTHER].",
+    ),
     _many(
         "--source-policy-file",
         metavar="FILE",
@@ -127,12 +131,17 @@ PARAMETERS: tuple[click.Parameter, ...] = (
 _COMMA = ("platform", "no_cache_filter", "allow")
 
 
+def _parts(text: str) -> list[str]:
+    """What stands between commas; a device has some of its own."""
+    return [text] if text.startswith("device=") else text.split(",")
+
+
 @click.pass_obj
 def _build(console: Console, /, **given: Any) -> int:
     from boatyard.cli.build.session import run
 
     for name in _COMMA:
-        given[name] = tuple(part for text in given[name] for part in text.split(",") if part)
+        given[name] = tuple(part for text in given[name] for part in _parts(text) if part)
     given["progress"] = given["progress"] or console.environment.get("BUILDKIT_PROGRESS") or "auto"
     for name in ("on_error", "network"):
         given[name] = given[name] or ""

@@ -245,7 +245,8 @@ def _cache(text: str, flag: str) -> Cache:
 def _entitlements(flags: Flags) -> tuple[str, ...]:
     known = ("network.host", "security.insecure", "device", "frontend.python")
     for text in flags.allow:
-        if text.partition("=")[0] not in known:
+        name, equals, _ = text.partition("=")
+        if name not in known or (equals and name != "device"):
             raise InvalidError(
                 f"--allow: there is no entitlement {text!r}",
                 hint=suggest.hint(text, known, otherwise=f"there are: {', '.join(known)}"),

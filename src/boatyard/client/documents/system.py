@@ -40,6 +40,8 @@ class DaemonInfo(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     cpus: int = 0
     memory: int = 0
     labels: dict[str, str] = {}
+    devices: tuple[str, ...] = ()
+    """That steps may ask for (`RUN --device`)."""
     proxy: dict[str, str] = {}
     """The configured proxies for steps, by the name of the variable, without passwords."""
     warnings: tuple[str, ...] = ()

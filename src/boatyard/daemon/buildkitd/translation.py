@@ -19,7 +19,6 @@ from boatyard.errors import InvalidError, UnsupportedError
 ROOT = "/var/lib/buildkit"
 ADDRESS = "unix:///run/buildkit/buildkitd.sock"
 FILE = "/etc/buildkit/buildkitd.toml"
-CDI_DIRECTORIES = ("/etc/cdi", "/var/run/cdi", "/etc/buildkit/cdi")
 HISTORY_AGE = 48 * 3600
 HISTORY_ENTRIES = 50
 
@@ -81,6 +80,7 @@ class _Translation:
             "gc": self._gc(),
             "history": self._history(),
             "runtime": {"name": self._text("oci-worker-binary", self._worker.binary) or "auto"},
+            "cdi": self._cdi(),
             "registry": {name: _registry(name, each) for name, each in self._document.registry.items()},
             "frontend": {
                 "dockerfile": self._document.frontend.dockerfile.enabled,
@@ -152,6 +152,15 @@ class _Translation:
         if not self._flags.get("cdi-disabled", self._document.cdi.disabled):
             found.append("device")
         return list(dict.fromkeys(found))
+
+    def _cdi(self) -> dict[str, Any]:
+        cdi = self._document.cdi
+        directories = self._list("cdi-spec-dir", cdi.spec_dirs)
+        return {
+            "enabled": not self._flags.get("cdi-disabled", cdi.disabled),
+            "auto_allowed": list(cdi.auto_allowed),
+            **({"spec_dirs": list(directories)} if directories else {}),
+        }
 
     def _labels(self) -> Iterator[tuple[str, str]]:
         for text in self._list("oci-worker-labels", ()):

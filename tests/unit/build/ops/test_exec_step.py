@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from boatyard.build.copying.memory import ContextMemory
+from boatyard.build.entitlements import grant
 from boatyard.build.llb import codec
 from boatyard.build.llb.graph import (
     CacheOpt,
@@ -50,8 +51,9 @@ from boatyard.image.platform import parse as parse_platform
 from boatyard.image.snapshot.copying import CopyingSnapshotter
 from boatyard.image.snapshot.snapshotter import SnapshotId
 from boatyard.image.store import ImageStore
-from boatyard.progress import Event, LogEvent
+from boatyard.progress import Event, LogEvent, WarningEvent
 from boatyard.runtime import container
+from boatyard.runtime.cdi.registry import Registry
 from boatyard.runtime.container import ContainerSpec, StartedReceiver, Stdio, TerminalReceiver, WarningReceiver
 
 Program = Callable[[ContainerSpec, Stdio], Awaitable[int]]
@@ -242,14 +244,35 @@ async def test_the_parts_of_the_key_are_told_in_words_without_secrets(shop: Shop
     [
         (replace(OP, network=NetMode.HOST), "network.host"),
         (replace(OP, security=SecurityMode.INSECURE), "security.insecure"),
-        (replace(OP, cdi_devices=(CDIDevice("vendor/gpu"),)), "device"),
     ],
 )
 async def test_what_needs_an_entitlement_is_refused_without_it(shop: Shop, op: ExecOp, entitlement: str) -> None:
     with pytest.raises(DeniedError, match=entitlement):
         await key(shop, op)
-    shop.build = replace(shop.build, entitlements=frozenset({entitlement}))
+    shop.build = replace(shop.build, entitlements=grant([entitlement], [entitlement]))
     await key(shop, op)
+
+
+async def test_a_device_is_found_or_missed(shop: Shop, tmp_path: Path) -> None:
+    needed = replace(OP, cdi_devices=(CDIDevice("vendor.test/gpu"),))
+    wished = replace(OP, cdi_devices=(CDIDevice("vendor.test/gpu", optional=True),))
+    with pytest.raises(NotFoundError, match="devices are switched off"):
+        await key(shop, needed)
+    assert await key(shop, wished) == await key(shop, OP)
+    assert [event.short for event in shop.events if isinstance(event, WarningEvent)] == [
+        "the device vendor.test/gpu is not there: the step goes without it"
+    ]
+    (tmp_path / "gpu.json").write_text(
+        '{"cdiVersion": "0.6.0", "kind": "vendor.test/gpu",'
+        ' "devices": [{"name": "one", "containerEdits": {"env": ["GPU=one"]}}]}'
+    )
+    shop.worker = replace(shop.worker, devices=Registry([str(tmp_path)]))
+    with pytest.raises(DeniedError, match=r"vendor.test/gpu=one is requested by the build but not allowed"):
+        await key(shop, wished)
+    shop.build = replace(shop.build, entitlements=grant(["device"], ["device"]))
+    # A kind and the device it means are the same.
+    named = replace(OP, cdi_devices=(CDIDevice("vendor.test/gpu=one"),))
+    assert await key(shop, needed) == await key(shop, named) != await key(shop, OP)
 
 
 async def test_a_mount_of_an_input_that_is_not_there_is_refused(shop: Shop) -> None:

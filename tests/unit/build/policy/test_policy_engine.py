@@ -155,8 +155,8 @@ def test_a_denied_source_names_the_rule_and_what_it_was_before() -> None:
     with pytest.raises(SourceDeniedError) as caught:
         evaluate(*rules)
     assert caught.value.message == (
-        f"the source {ALPINE}, which rule 1 of p.json made of {BUSYBOX}, "
-        "is denied by rule 2 of p.json (DENY docker-image://* where x is not 'y')"
+        f"source denied by policy: {ALPINE}, which rule 1 of p.json made of {BUSYBOX}, "
+        "by rule 2 of p.json (DENY docker-image://* where x is not 'y')"
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boatyard.build.policy.pattern import expand, pattern
@@ -83,12 +83,14 @@ def test_a_template_is_read_as_go_reads_it(template: str, made: str) -> None:
     assert expand(template, lambda name: GROUPS.get(name, "")) == made
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_is_a_template(template: str) -> None:
     assert "$" in template or expand(template, lambda name: "x") == template
     expand(template, lambda name: "x")
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ab*/:.", max_size=12), st.text(alphabet="ab/:.", max_size=12))
 def test_a_wildcard_matches_as_its_translation_does(identifier: str, text: str) -> None:
     while "**" in identifier:
@@ -97,6 +99,7 @@ def test_a_wildcard_matches_as_its_translation_does(identifier: str, text: str) 
     assert pattern(identifier, MatchType.WILDCARD).matches(text) == bool(re.fullmatch(translated, text))
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["a", "b*", "a|b", "(a)(b)?", "^a", "b$", "", "x*", "[ab]+"]), st.text("abx", max_size=8))
 def test_replacing_is_that_of_re_where_both_agree(expression: str, text: str) -> None:
     """Go takes no empty match right behind another match; Python's `sub` does."""

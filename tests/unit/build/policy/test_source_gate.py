@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boatyard._pb import ops_pb2 as pb
@@ -175,7 +175,7 @@ async def test_a_changed_source_changes_what_stands_on_it_and_nothing_else() -> 
 async def test_a_denied_source_names_its_vertex_with_its_place() -> None:
     place = SourceLocation("Dockerfile", 3, 3)
     vertex = source("https://example.com/x", locations=(place,))
-    with pytest.raises(SolveError, match=r"denied by rule 1 of p.json") as caught:
+    with pytest.raises(SolveError, match=r"denied by policy: https://.* by rule 1 of p.json") as caught:
         await Gate(policy((Action.DENY, "https://*", ""))).gate.pass_edge(Edge(run(source(), vertex)))
     assert caught.value.vertex == vertex.digest
     assert isinstance(caught.value.__cause__, SourceDeniedError)
@@ -208,6 +208,7 @@ def _definition(encodings: list[bytes]) -> bytes:
     return definition.SerializeToString()
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 20), min_size=1, max_size=3), min_size=1, max_size=8), st.data())
 def test_rewriting_is_building_the_graph_from_other_sources(shape: list[list[int]], data: st.DataObject) -> None:
     names = ["a", "b", "c"]
@@ -235,7 +236,9 @@ async def test_the_client_is_asked_after_the_rules() -> None:
 
 async def test_the_clients_reasons_for_denying_are_told() -> None:
     judge = Judge(Verdict(Action.DENY, ("no signature", "too old")))
-    with pytest.raises(SourceDeniedError, match="denied by the client's policy: no signature; too old") as caught:
+    with pytest.raises(
+        SourceDeniedError, match="not allowed by policy: the client's own, no signature; too old"
+    ) as caught:
         await Gate(judge=judge)(DEBIAN)
     assert caught.value.messages == ("no signature", "too old")
 
@@ -267,6 +270,6 @@ async def test_what_the_client_converts_into_is_judged_by_the_rules_and_the_clie
 @pytest.mark.parametrize("answer", [MetaQuestion(SourceOp(DEBIAN)), Verdict(Action.CONVERT, update=SourceOp(DEBIAN))])
 async def test_a_client_that_never_decides_is_not_asked_for_ever(answer: Verdict | MetaQuestion) -> None:
     judge = Judge(answer)
-    with pytest.raises(InvalidError, match="doesn't come to an end"):
+    with pytest.raises(InvalidError, match="too many policy requests"):
         await Gate(judge=judge)(DEBIAN)
     assert len(judge.seen) == MAX_QUESTIONS
