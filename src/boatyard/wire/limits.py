@@ -20,5 +20,5 @@ class Limits:
     """What is read ahead of the application, of a body or of pipelined requests."""
     linger: float = 2.0
     """How long an answered client may go on sending what nobody reads, before the connection is cut."""
-    connections: int = 1000
+    connections: int = 4000
     """Of one server; one more is answered 503."""

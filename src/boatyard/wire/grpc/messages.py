@@ -93,9 +93,7 @@ class MessageStream(Stream):
             if stop - start < missing:
                 self._pieces.append(buffer[start:stop])
                 self._missing = missing - (stop - start)
-                if self._waiters and not self._messages:
-                    self._read_on()
-                return
+                break
             piece = buffer[start : start + missing]
             start += missing
             self._missing = 0
@@ -106,8 +104,11 @@ class MessageStream(Stream):
             if self._borrowed:
                 self._repay()
             self._messages.append(piece)
-        if self._messages and self._waiters:
-            self._wake()
+        if self._waiters:
+            if self._messages:
+                self._wake()
+            else:
+                self._read_on()
 
     def ended(self) -> None:
         if self._missing or self._prefix:

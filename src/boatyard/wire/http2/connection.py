@@ -79,6 +79,8 @@ class Connection(asyncio.Protocol):
         self.unread = 0
         """Bytes that streams hold and nobody has read."""
         self.withheld = False
+        self.initial_receive_window = max(limits.stream_window, frames.DEFAULT_WINDOW)
+        """Of new streams. Until the other end has our SETTINGS, it may take the window for the default."""
         self._receive_window = frames.DEFAULT_WINDOW
         self._rest = b"" if client else frames.PREFACE
         self._incoming = b""
@@ -115,9 +117,11 @@ class Connection(asyncio.Protocol):
         else:
             settings[Setting.MAX_CONCURRENT_STREAMS] = limits.streams
         self._write(frames.settings(settings))
-        self._write(frames.window_update(0, limits.connection_window - frames.DEFAULT_WINDOW))
-        self._receive_window = limits.connection_window
+        if limits.connection_window > frames.DEFAULT_WINDOW:
+            self._write(frames.window_update(0, limits.connection_window - frames.DEFAULT_WINDOW))
+            self._receive_window = limits.connection_window
         self._arm("the other end doesn't speak HTTP/2: its SETTINGS did not come in time")
+        self._wake_opener()
 
     def data_received(self, data: bytes) -> None:
         if self._rest and not self._failed:
@@ -161,10 +165,12 @@ class Connection(asyncio.Protocol):
         return self.transport.get_extra_info(name)
 
     async def open_stream(self, make: Callable[[Connection, int], Stream], headers: Headers, *, end: bool) -> Stream:
-        """Begin an exchange. Waits while the other end takes no more of them. StreamClosedError when the connection
-        has ended."""
+        """Begin an exchange. Waits until it is connected, and while the other end takes no more of them.
+        StreamClosedError when the connection has ended."""
         while self.ended is None and (
-            self.writing_paused or (self.peer_streams is not None and len(self.streams) >= self.peer_streams)
+            self.transport is None
+            or self.writing_paused
+            or (self.peer_streams is not None and len(self.streams) >= self.peer_streams)
         ):
             if self._room_for_stream is None or self._room_for_stream.done():
                 self._room_for_stream = self._loop.create_future()
@@ -509,6 +515,7 @@ class Connection(asyncio.Protocol):
         if len(payload) % 6 or (flags & frames.ACK and payload):
             raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, "a wrong SETTINGS")
         if flags & frames.ACK:
+            self.initial_receive_window = self.limits.stream_window
             return
         self._spend(self._settings, "too many SETTINGS")
         if not self._settled:

@@ -18,6 +18,7 @@ class Http2Limits:
     stream_window: int = 1 << 20
     """What is read ahead of a stream's reader."""
     connection_window: int = 16 << 20
+    """Of all streams together; at least 65,535."""
     unread: int = 16 << 20
     """What all streams of a connection may hold unread before the other end is held up."""
     handshake_timeout: float = 10.0

@@ -27,6 +27,7 @@ class Carrier(Protocol):
     transport: asyncio.Transport
     limits: Http2Limits
     peer_initial_window: int
+    initial_receive_window: int
     send_window: int
     writing_paused: bool
     unread: int
@@ -53,7 +54,7 @@ class Stream:
         self.closed: StreamClosedError | None = None
         """Why nothing goes either way any more; None after an orderly end."""
         self.send_window = connection.peer_initial_window
-        self.receive_window = connection.limits.stream_window
+        self.receive_window = connection.initial_receive_window
         self.held = 0
         """Received and not given back."""
         self._ungiven = 0
@@ -84,7 +85,7 @@ class Stream:
         self.held -= size
         connection.unread -= size
         self._ungiven += size
-        if self._ungiven >= connection.limits.stream_window // 2 and not self.remote_closed:
+        if self._ungiven > connection.limits.stream_window // 2 and not self.remote_closed:
             connection.grant(self, self._ungiven)
             self._ungiven = 0
         if connection.withheld:
