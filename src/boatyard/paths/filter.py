@@ -14,7 +14,6 @@ import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from boatyard.errors import InvalidError
 from boatyard.paths.beneath import open_directory
 from boatyard.paths.patterns import PatternMatcher, has_wildcard, parse_glob
 from boatyard.paths.spelling import MOST_LINKS, clean
@@ -29,10 +28,7 @@ class Filter:
     follow: tuple[str, ...] = ()
 
     def plan(self, root: int) -> Plan:
-        include = list(self.include)
-        if self.follow:
-            paths = followed(root, self.follow)
-            include = [*include, *paths] if paths else []
+        include = [*self.include, *followed(root, self.follow)]
         return Plan(
             PatternMatcher(include) if include else None, PatternMatcher(self.exclude) if self.exclude else None
         )
@@ -150,13 +146,15 @@ def _mode(root: int, path: str) -> int | None:
 
 def followed(root: int, paths: Sequence[str]) -> list[str]:
     """The paths as include patterns, and those that links on their way lead to; empty when one of them is the root.
-    InvalidError when links lead on and on."""
+    Where links lead on and on, nothing is there."""
     found: set[str] = set()
+    seen: set[str] = set()
     todo = [(clean(path), 0) for path in paths]
     while todo:
         path, links = todo.pop()
-        if links > MOST_LINKS:
-            raise InvalidError(f"too many links lead on to {path[:200]!r}", hint="is there a loop of links?")
+        if links > MOST_LINKS or path in seen:
+            continue
+        seen.add(path)
         if not path:
             return []
         names = path.split("/")
@@ -164,9 +162,7 @@ def followed(root: int, paths: Sequence[str]) -> list[str]:
             current, rest = "/".join(names[:depth]), names[depth:]
             targets = _targets(root, current)
             if targets:
-                if current not in found or rest:
-                    fresh = [clean("/".join([target, *rest])) for target in targets]
-                    todo.extend((each, links + 1) for each in fresh if each not in found)
+                todo.extend((clean("/".join([target, *rest])), links + 1) for target in targets)
                 found.add(current)
                 break
         else:

@@ -3,7 +3,7 @@
 A pattern is a path whose names may have `*` (any characters), `?` (one), `[a-z]` and `[^a-z]`; none of them takes a
 `/`. A name `**` is any number of directories, none included. A pattern names the paths it matches and everything
 below them; of several patterns, the last one that names a path decides, and one that begins with `!` takes it out
-again.
+again, if it is named so far (see `PatternMatcher._verdict` for what that means below directories).
 
 Expressions are made so that they never try all ways to share a text among stars: within a name, each piece between
 stars is taken where it is found first, and so are the names between two `**`. That finds a match whenever there is one.
@@ -18,6 +18,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 from boatyard.errors import InvalidError
 
@@ -34,6 +35,8 @@ _REST = "**"
 """Anything up to the end, slashes included."""
 _INNER = "a**b"
 """`**` within a name: nothing, or the rest of the name and any number of directories."""
+_MOST_VERDICTS = 4096
+"""On directories, kept for what is in them."""
 _MOST_INNER = 4
 """Each doubles the expression."""
 
@@ -60,6 +63,10 @@ class Pattern:
     def names(self, path: str) -> bool:
         return self._compiled.match(path) is not None
 
+    def names_itself(self, path: str) -> bool:
+        """Without what it names above the path."""
+        return self._exact.match(path) is not None
+
     def may_reach_into(self, directory: str) -> bool:
         """Whether it might name something below a directory that it doesn't name itself."""
         parts = directory.split("/")
@@ -68,6 +75,10 @@ class Pattern:
     @cached_property
     def _compiled(self) -> re.Pattern[str]:
         return re.compile("|".join(self.expressions), re.DOTALL)
+
+    @cached_property
+    def _exact(self) -> re.Pattern[str]:
+        return re.compile("|".join(_expression(tokens, r"\Z") for tokens in self._alternatives), re.DOTALL)
 
     @cached_property
     def _beginnings(self) -> tuple[tuple[tuple[re.Pattern[str], ...], bool], ...]:
@@ -95,7 +106,9 @@ class PatternMatcher:
         """InvalidError when one is malformed. Empty ones are left out."""
         self.patterns: tuple[Pattern, ...] = tuple(parse_pattern(text) for text in patterns if text.strip(_BLANKS))
         self.has_exceptions = any(pattern.exception for pattern in self.patterns)
-        self._runs = _runs(self.patterns)
+        expressions = [each for pattern in self.patterns for each in pattern.expressions]
+        self._any = re.compile(_union(expressions) if expressions else "(?!)", re.DOTALL).match
+        self._verdicts: dict[str, _Verdict] = {}
 
     def __bool__(self) -> bool:
         """Whether there are patterns at all."""
@@ -103,47 +116,58 @@ class PatternMatcher:
 
     def matches(self, path: str) -> bool:
         """Whether the patterns name the path, by itself or with a directory above it. They never name ".", the root."""
-        for names, exception in self._runs:
-            if names(path) is not None:
-                return not exception and path != "."
-        return False
+        if self.has_exceptions:
+            return self._verdict(path).last >= 0 and path != "."
+        return self._any(path) is not None and path != "."
 
     def prunes(self, directory: str) -> bool:
         """Whether the patterns name the directory and everything that could be below it: a walk may pass it by."""
-        last = self._last(directory)
-        if last is None or self.patterns[last].exception or directory == ".":
+        if not self.has_exceptions:
+            return self.matches(directory)
+        last = self._verdict(directory).last
+        if last < 0 or directory == ".":
             return False
-        # An exception before the one that decides has no say below it either.
+        # An exception before the pattern that decides has no say below it either.
         return not any(pattern.exception and pattern.may_reach_into(directory) for pattern in self.patterns[last + 1 :])
 
     def may_match_below(self, directory: str) -> bool:
         """Whether the patterns, as those of what is included, could name something below the directory."""
         if directory in ("", "."):
             return bool(self.patterns)
-        last = self._last(directory)
-        if last is not None and not self.patterns[last].exception:
-            return True
-        return any(
-            not pattern.exception and pattern.may_reach_into(directory)
-            for pattern in self.patterns[0 if last is None else last + 1 :]
+        return self.matches(directory) or any(
+            not pattern.exception and pattern.may_reach_into(directory) for pattern in self.patterns
         )
 
-    def _last(self, path: str) -> int | None:
-        """The index of the pattern that decides."""
-        for index in range(len(self.patterns) - 1, -1, -1):
-            if self.patterns[index].names(path):
-                return index
-        return None
+    def _verdict(self, path: str) -> _Verdict:
+        above, _, _ = path.rpartition("/")
+        known: _Verdict | None = None
+        if above:
+            known = self._verdicts.get(above)
+            if known is None:
+                known = self._verdict(above)
+                if len(self._verdicts) >= _MOST_VERDICTS:
+                    self._verdicts.clear()
+                self._verdicts[above] = known
+        held: list[bool] = []
+        last = -1
+        for index, pattern in enumerate(self.patterns):
+            # One that could change nothing isn't asked, and has no say below either: `!docs` brings docs/a.md back
+            # after `docs*`, and not after `**/*.md`, which doesn't name docs. So BuildKit has it.
+            holds = (known is not None and known.held[index]) or (
+                pattern.exception == (last >= 0) and pattern.names_itself(path)
+            )
+            held.append(holds)
+            if holds:
+                last = -1 if pattern.exception else index
+        return _Verdict(last, tuple(held))
 
 
-def _runs(patterns: Sequence[Pattern]) -> tuple[tuple[_Match, bool], ...]:
-    """Neighbours of the same kind as one expression, the last first, and whether they are exceptions."""
-    runs: list[tuple[list[str], bool]] = []
-    for pattern in reversed(patterns):
-        if not runs or runs[-1][1] is not pattern.exception:
-            runs.append(([], pattern.exception))
-        runs[-1][0].extend(pattern.expressions)
-    return tuple((re.compile(_union(expressions), re.DOTALL).match, exception) for expressions, exception in runs)
+class _Verdict(NamedTuple):
+    """On a path, with exceptions. `last`: the pattern by which it is named, or -1. `held`: those that name it or a
+    directory above it, and had a say."""
+
+    last: int
+    held: tuple[bool, ...]
 
 
 def _union(expressions: Sequence[str]) -> str:
@@ -290,7 +314,7 @@ _ANYWHERE = "(?:[^/]*+/)*?"
 _Match = Callable[[str], "re.Match[str] | None"]
 
 
-def _expression(tokens: tuple[str, ...]) -> str:
+def _expression(tokens: tuple[str, ...], end: str = _END) -> str:
     first, *others = _split(tokens, _DIRECTORIES)
     parts = [_names_expression(first)]
     for block in others[:-1]:
@@ -298,7 +322,7 @@ def _expression(tokens: tuple[str, ...]) -> str:
     if others:
         parts.append(_ANYWHERE + _names_expression(others[-1]))
     if tokens[-1] != _REST:
-        parts.append(_END)
+        parts.append(end)
     return "".join(parts)
 
 

@@ -129,7 +129,13 @@ def test_a_pattern_says_what_it_is() -> None:
         (["a", "!a/b", "a/b/c"], "a/b/c/d", True),
         (["a", "!a/b", "a/b/c"], "a/b/d", False),
         (["a", "!a/b", "a/b/c"], "a/d", True),
-        (["a", "!a/b", "a"], "a/b", True),
+        (["a", "!a/b", "a"], "a/b", False),
+        (["a", "!a/b", "**/b"], "a/b", True),
+        (["**/*.md", "!docs"], "docs/a.md", True),
+        (["docs/*", "!docs"], "docs/a.md", True),
+        (["docs*", "!docs"], "docs/a.md", False),
+        (["*", "!docs", "**/*.md"], "docs/a.md", True),
+        (["*", "!docs", "**/*.md"], "docs/a.txt", False),
         (["**/*.md", "!README.md"], "README.md", False),
         (["**/*.md", "!README.md"], "docs/README.md", True),
         (["*", "!**/x"], "a/b/x", False),
@@ -278,17 +284,20 @@ def slow_expression(pattern: str) -> str:
     return out
 
 
-def slow_names(pattern: str, path: str) -> bool:
-    parts = path.split("/")
-    expression = re.compile(slow_expression(pattern), re.DOTALL)
-    return any(expression.fullmatch("/".join(parts[: count + 1])) for count in range(len(parts)))
-
-
 def slow_matches(patterns: list[str], path: str) -> bool:
+    """From the top down. A pattern that could change nothing has no say, then and below."""
+    parts = path.split("/")
+    held: set[int] = set()
     named = False
-    for pattern in patterns:
-        if slow_names(pattern.removeprefix("!"), path):
-            named = not pattern.startswith("!")
+    for count in range(len(parts)):
+        named = False
+        for index, pattern in enumerate(patterns):
+            exception = pattern.startswith("!")
+            expression = re.compile(slow_expression(pattern.removeprefix("!")), re.DOTALL)
+            if index not in held and exception == named and expression.fullmatch("/".join(parts[: count + 1])):
+                held.add(index)
+            if index in held:
+                named = not exception
     return named
 
 
