@@ -19,10 +19,12 @@ import pytest
 
 from boatyard import BUILDKIT_VERSION
 from boatyard.client.calls import system
+from boatyard.client.endpoint import Certificates, TcpEndpoint
 from boatyard.client.sync import Client
-from boatyard.errors import UnavailableError
+from boatyard.errors import DeniedError, UnavailableError
 from e2e.project import Project, printed
 from e2e.yard import BIN, Yard
+from fixtures.certificates import Authority
 
 pytestmark = pytest.mark.root
 
@@ -199,6 +201,30 @@ def test_its_insides_can_be_looked_at(buildkitd: Buildkitd) -> None:
     # Who looks doesn't keep the daemon from stopping.
     assert buildkitd.stop() == 0
     watched.join()
+
+
+def test_it_listens_at_several_addresses_with_certificates(buildkitd: Buildkitd) -> None:
+    authority = Authority(buildkitd.root / "certificates")
+    server, client = authority.sign("server", "DNS:localhost"), authority.sign("client")
+    buildkitd.config = f"""
+        [grpc.tls]
+        cert = "{server.cert}"
+        key = "{server.key}"
+        """
+    buildkitd.arguments = ["--addr", "tcp://localhost:0", f"--tlscacert={authority.ca}"]
+    buildkitd.start()
+    (address,) = [
+        address
+        for address in Client(str(buildkitd.socket)).call(system.info(), timeout=20).addresses
+        if address.startswith("tcp://127.0.0.1:")
+    ]
+    port = int(address.rpartition(":")[2])
+    trusted = Certificates(authority.ca, client.cert, client.key)
+    assert (
+        Client(TcpEndpoint("localhost", port, trusted)).call(system.info(), timeout=20).root == f"{buildkitd.root}/root"
+    )
+    with pytest.raises((DeniedError, UnavailableError)):
+        Client(TcpEndpoint("localhost", port, Certificates(authority.ca))).call(system.info(), timeout=20)
 
 
 def test_only_one_holds_a_root(buildkitd: Buildkitd) -> None:

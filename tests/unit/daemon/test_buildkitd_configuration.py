@@ -189,6 +189,23 @@ def test_flags_win_over_the_file() -> None:
     assert found.platforms == ("linux/amd64",)
 
 
+def test_tcp_is_served_as_buildkitd_serves_it() -> None:
+    found = config("[grpc.tls]\ncert = '/c'\nkey = '/k'", "--addr=tcp://[::1]:1", "--tlscacert=/ca", "--tlskey=/o")
+    assert found.listen == ("tcp://[::1]:1",)
+    assert (found.tls.cert, found.tls.key, found.tls.ca) == ("/c", "/o", "/ca")
+    assert config("", "--addr=tcp://127.0.0.1:1").listen == ("tcp://127.0.0.1:1",)
+
+
+def test_sockets_may_come_from_systemd() -> None:
+    # It listens at those it is passed; what it would make itself is not made then.
+    assert config("", "--addr=fd://", environ={"LISTEN_FDS": "1"}).run == "/var/lib/buildkit/run"
+    with pytest.raises(InvalidError, match="systemd passed no sockets"):
+        config("", "--addr=fd://")
+    for addresses in (("fd://", "unix:///a"), ("fd://3",)):
+        with pytest.raises(UnsupportedError, match="fd:// stands alone"):
+            config("", *(f"--addr={address}" for address in addresses), environ={"LISTEN_FDS": "1"})
+
+
 def test_the_environment_stands_between() -> None:
     environ = {
         "BUILDKITD_DEBUGADDR": "unix:///d.sock",
@@ -303,6 +320,8 @@ def test_switching_off_what_is_not_there_is_no_matter() -> None:
         ("[log]\nlevel = 'wran'", (), "no log level 'wran'"),
         ("[log]\nformat = 'xml'", (), "no log format"),
         ("", ("--oci-worker-labels=x",), "malformed"),
+        ("", ("--addr=/run/x.sock",), "write unix:///PATH"),
+        ("", ("--addr=tcp://localhost:1", "--tlscert=/c"), "a certificate and its key"),
         ("", ("--oci-worker=perhaps",), "neither true, false nor auto"),
         ("", ("--oci-worker-gc-keepstorage=1,b",), "RESERVED"),
         ("", ("--oci-worker-snapshotter=overlay",), "no snapshotter 'overlay'"),

@@ -59,7 +59,7 @@ class _Translation:
         raw: dict[str, Any] = {
             "root": root,
             "run": f"{root}/run",
-            "listen": list(self._list("addr", grpc.address)) or [ADDRESS],
+            "listen": self._addresses(),
             "group": self._text("group", "" if grpc.gid is None else str(grpc.gid)),
             "owner": grpc.uid,
             "tls": {
@@ -144,6 +144,20 @@ class _Translation:
             yield "steps are not traced yet: the socket for their traces has no effect"
         if document.grpc.security_descriptor:
             yield "grpc.securityDescriptor is for Windows"
+
+    def _addresses(self) -> list[str]:
+        found = list(self._list("addr", self._document.grpc.address)) or [ADDRESS]
+        passed = [address for address in found if address.startswith("fd://")]
+        if not passed:
+            return found
+        if passed != ["fd://"] or found != passed:
+            raise UnsupportedError(
+                f"can't listen at {', '.join(found)}: fd:// stands alone, for all the sockets that systemd passes",
+                hint="write --addr fd://, and the other addresses in the socket unit",
+            )
+        if not self._environ.get("LISTEN_FDS"):
+            raise InvalidError("systemd passed no sockets, which fd:// is for", hint="start it by a socket unit")
+        return []
 
     # -- tables --------------------------------------------------------------------------------------------------
 
