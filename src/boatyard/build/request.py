@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from boatyard.build.frontend.base import Frontend
 from boatyard.build.llb.graph import Graph, ProxyEnv
 from boatyard.build.policy.rule import Policy
+from boatyard.build.requester import Requester
 from boatyard.build.tree.report import ContextReport
 
 
@@ -20,13 +21,23 @@ class Export:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkedRequest:
+    """A build whose result is an input of another one. What it needs of its client, `requester` gives."""
+
+    options: Mapping[str, str]
+    requester: Requester
+
+
+@dataclass(frozen=True, slots=True)
 class BuildRequest:
     """One solve request.
 
     `options` are frontend attributes. With `graph`, no frontend runs; `frontend` is one that the requester brings
     along, in the place of the one the options name. `inputs` are graphs that the frontend is given. `scope` names the
     project (the client's context directory), so that misses are explained against earlier builds of the same one.
-    `keep_failed`: a step that fails is offered to the requester for a shell before it is taken down.
+    `keep_failed`: a step that fails is offered to the requester for a shell before it is taken down. `label`
+    stands before the names of its steps, `group` is that of the solver's job, `linked` are the builds that its options
+    name as inputs, by id.
     """
 
     ref: str
@@ -47,6 +58,9 @@ class BuildRequest:
     """What failed steps leave behind is kept while the build goes on: the frontend may ask for it."""
     trust_host_ca: bool = False
     proxy: ProxyEnv | None = None
+    label: str = ""
+    group: str = ""
+    linked: Mapping[str, LinkedRequest] = field(default_factory=dict)
     secrets_offered: frozenset[str] = frozenset()
     """Ids of secrets ("secret:ID") and agents ("ssh:ID") the client gave, to tell it which were not used."""
 

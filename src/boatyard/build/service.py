@@ -12,19 +12,19 @@ import hashlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 from boatyard.build import entitlements
 from boatyard.build.ahead import DescribeAhead
-from boatyard.build.bridge import JobBridge, describe
+from boatyard.build.bridge import JobBridge, Learning, describe
 from boatyard.build.exporter.base import BuiltImage, Exporter, ExportRequest
-from boatyard.build.frontend.base import Frontend, FrontendRequest, FrontendResult, PlatformResult
+from boatyard.build.frontend.base import DEFAULT_FRONTEND, Frontend, FrontendRequest, FrontendResult, PlatformResult
 from boatyard.build.history import History, Recording
 from boatyard.build.lineage import lineage
+from boatyard.build.linked import Bridges, LinkedBuilds, labelled, passed, relabel, told_apart
 from boatyard.build.llb import codec
 from boatyard.build.llb.graph import Edge, Graph, SourceLocation, SourceOp, Vertex
-from boatyard.build.ops.resolve import resolver
 from boatyard.build.ops.worker import BuildContext, Worker
 from boatyard.build.policy.engine import PolicyEngine
 from boatyard.build.policy.gate import Policies, SourceGate
@@ -62,6 +62,8 @@ class Known:
     files: dict[str, str] = field(default_factory=dict)
     graphs: list[Graph] = field(default_factory=list)
     results: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    owners: dict[str, str] = field(default_factory=dict)
+    """Steps of linked builds: digest -> id."""
 
     def learn_files(self, files: Mapping[str, str]) -> None:
         self.files.update(files)
@@ -127,8 +129,9 @@ class BuildService:
         nothing. `verifier` is a client that judges the sources for itself."""
         self._check(request)
         recording = self._record(request)
+        known = Known()
 
-        def tell(event: Event) -> None:
+        def record(event: Event) -> None:
             recording.add(event)
             if self._log_output and isinstance(event, LogEvent):
                 log.info("build %s, step %s: %s", request.ref, event.vertex[:19], event.data.rstrip("\n"))
@@ -136,13 +139,13 @@ class BuildService:
             if request.explain or not isinstance(event, ExplainEvent):
                 emit(event)
 
-        known = Known(files=recording.sources)
+        tell = labelled(record, request.label, known.owners) if request.label or request.linked else record
         self._running[request.ref] = _current_task()
         self._ends[request.ref] = asyncio.Event()
         try:
             policies = Policies(request.source_policies, self.source_policies, verifier)
-            async with self._job(request, requester, tell, known, failed, policies) as (job, context, ahead, bridge):
-                result = await self._frontend(request, bridge, known)
+            async with self._job(request, requester, tell, known, failed, policies) as (job, context, ahead, bridges):
+                result = await self._frontend(request, bridges, known)
                 if planned is not None:
                     planned(result)
                 if any(export.type in IMAGES for export in request.exports):
@@ -158,8 +161,9 @@ class BuildService:
             self._end(recording, "cancelled", known)
             raise
         except Exception as error:
-            if isinstance(error, SolveError) and error.source is None:
-                error.source = known.excerpt(error.vertex)
+            if isinstance(error, SolveError):
+                error.source = error.source or known.excerpt(error.vertex)
+                relabel(error, request.label, known.owners)
             self._end(recording, "failed", known, error=error)
             raise
         finally:
@@ -222,8 +226,8 @@ class BuildService:
         known: Known,
         failed: FailedStep | None,
         policies: Policies,
-    ) -> AsyncIterator[tuple[Job, BuildContext, DescribeAhead, JobBridge]]:
-        """The solver's view of this build, what its ops are given, what is done ahead, and what its frontend is given.
+    ) -> AsyncIterator[tuple[Job, BuildContext, DescribeAhead, Bridges]]:
+        """The solver's view of this build, what its ops are given, what is done ahead, and what frontends are given.
         Nothing of it runs any more at the end."""
 
         async def solve(edge: Edge) -> object:
@@ -239,7 +243,8 @@ class BuildService:
             remains={} if request.keep_remains else None,
         )
         ahead = DescribeAhead(self.worker.layers)
-        resolve = resolver(self.worker, context)
+        linked = LinkedBuilds(request.linked, self.worker, context, known.owners)
+        resolve = linked.resolve
         gate = SourceGate(policies, tell, clock=self.solver.clock, describe=partial(describe, resolve))
         job = self.solver.job(
             resolve,
@@ -247,34 +252,39 @@ class BuildService:
             slot_of=lambda vertex: slot(request.scope, vertex.name),
             explain_files=request.explain,
             made=ahead.made,
+            group=request.group,
         )
-        bridge = JobBridge(job, self.worker, context, tell, known, gate, resolve, self._frontends)
+
+        def bridge(context: BuildContext, known: Learning) -> JobBridge:
+            return JobBridge(job, self.worker, context, tell, known, gate, resolve, self._frontends)
+
         try:
-            yield job, context, ahead, bridge
+            yield job, context, ahead, Bridges(bridge, context, linked, known)
         finally:
+            await linked.close()
             await job.close()
             await ahead.close()
             known.results.update(job.recorded())
 
-    async def _frontend(self, request: BuildRequest, bridge: JobBridge, known: Known) -> FrontendResult:
+    async def _frontend(self, request: BuildRequest, bridges: Bridges, known: Known) -> FrontendResult:
+        bridge = bridges.own()
         if request.graph is not None:
             platform = self.worker.platform
             config = ImageConfig(architecture=platform.architecture, os=platform.os, variant=platform.variant)
             image = PlatformResult(platform=platform, edge=request.graph.root, config=config)
             result = FrontendResult(images=(image,), files=request.graph.files)
         else:
+            options = told_apart(request.options, request.label) if request.label else request.options
+            opened = await bridges.opened(options)
             inputs = {name: (await bridge.passed(graph)).root for name, graph in request.inputs.items()}
-            asked = FrontendRequest(request.options, inputs)
+            asked = FrontendRequest(opened.options, {**inputs, **opened.edges})
             if request.frontend is not None:
                 result = await request.frontend(bridge, asked)
             else:
                 result = await bridge.run_frontend(_frontend_name(request), asked)
-        images = []
-        for image in result.images:
-            graph = await bridge.passed(Graph(image.edge, result.files))
-            known.graphs.append(graph)
-            images.append(replace(image, edge=graph.root))
-        return replace(result, images=tuple(images))
+        result = await passed(bridge, result)
+        known.graphs.extend(Graph(image.edge, result.files) for image in result.images)
+        return result
 
     async def _solve(self, result: FrontendResult, job: Job) -> list[BuiltImage]:
         """All platforms at once."""
@@ -385,7 +395,7 @@ def _frontend_name(request: BuildRequest) -> str:
     """ "" for a graph, and for a frontend that the requester brings along."""
     if request.graph is not None or request.frontend is not None:
         return ""
-    return request.options.get("frontend", "dockerfile.v0")
+    return request.options.get("frontend", DEFAULT_FRONTEND)
 
 
 def _current_task() -> asyncio.Task[object]:

@@ -13,7 +13,7 @@ from boatyard.api.native.offers import Handover, Offers
 from boatyard.api.native.relays import Relays, check_access
 from boatyard.build.requester import ClientDirectory, OutputTarget
 from boatyard.client.descriptors import MAX_SECRET
-from boatyard.client.documents.builds import BuildRequest, Local
+from boatyard.client.documents.builds import BuildRequest, LinkedBuild, Local
 from boatyard.errors import InvalidError, NotFoundError
 from boatyard.wire.peer import Peer
 from boatyard.wire.pipes import until_readable
@@ -25,14 +25,18 @@ _PIECE = 65536
 async def open_requester(request: BuildRequest, offers: Offers, peer: Peer) -> AsyncIterator[DescriptorRequester]:
     """Claims every descriptor the request names, at once: offers don't wait for long. All are closed at the end."""
     requester = DescriptorRequester(request, peer)
+    everyone = (requester, *requester.linked.values())
     try:
-        for token in requester.tokens():
-            requester.add(await offers.claim(token, peer.uid))
-        requester.check()
+        for each in everyone:
+            for token in each.tokens():
+                each.add(await offers.claim(token, peer.uid))
+            each.check()
         yield requester
-        await requester.finish()
+        for each in everyone:
+            await each.finish()
     finally:
-        await requester.close()
+        for each in everyone:
+            await each.close()
 
 
 class DescriptorRequester:
@@ -45,6 +49,8 @@ class DescriptorRequester:
         self._secrets: dict[str, asyncio.Task[bytes]] = {}
         self._uploads_taken: set[str] = set()
         self._relays = Relays()
+        self.linked = {id: DescriptorRequester(_alone(build), peer) for id, build in request.linked.items()}
+        """Those of the builds that this one is linked to, by id."""
 
     def tokens(self) -> Iterable[str]:
         request = self._request
@@ -77,7 +83,8 @@ class DescriptorRequester:
 
     def abort(self) -> None:
         """Nothing that reads from or writes to the client's pipes waits any longer. Nothing more will arrive."""
-        self._relays.abort()
+        for each in (self, *self.linked.values()):
+            each._relays.abort()
 
     async def close(self) -> None:
         for task in self._secrets.values():
@@ -148,6 +155,11 @@ class DescriptorRequester:
         if len(descriptors) != 1:
             raise InvalidError(f"one descriptor was expected with a token, {len(descriptors)} came")
         return descriptors[0]
+
+
+def _alone(build: LinkedBuild) -> BuildRequest:
+    """What a linked build's client gave, as a request."""
+    return BuildRequest(locals=build.locals, secrets=build.secrets, ssh=build.ssh, uploads=build.uploads)
 
 
 def _check_directory(descriptor: int, name: str, local: Local) -> None:

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from boatyard.build.source.meta import MetaQuestion, SourceMeta
 
 
+DEFAULT_FRONTEND = "dockerfile.v0"
+"""Of a request that names none."""
+
+
 @dataclass(frozen=True, slots=True)
 class ResolvedImage:
     """An image reference pinned: `reference` carries the digest of the manifest or index that `tag` named."""

@@ -116,10 +116,11 @@ class Solver:
         slot_of: Callable[[Vertex], str] = lambda vertex: vertex.name,
         explain_files: bool = False,
         made: Callable[[Vertex, Sequence[Result]], None] = lambda vertex, outputs: None,
+        group: str = "",
     ) -> Job:
         """A build's view. Close it when the build ends, however it ends. `made` is called with what was executed for
-        it."""
-        job = Job(self, resolve, emit, slot_of, explain_files, made)
+        it. Jobs of one `group` execute what must not come from the cache once, all together."""
+        job = Job(self, resolve, emit, slot_of, explain_files, made, group)
         self._jobs.add(job)
         return job
 
@@ -219,8 +220,10 @@ class Job:
         slot_of: Callable[[Vertex], str],
         explain_files: bool,
         made: Callable[[Vertex, Sequence[Result]], None],
+        group: str = "",
     ) -> None:
         self.ended = False
+        self._group = group
         self._made = made
         self._solver = solver
         self._resolve = resolve
@@ -373,18 +376,21 @@ class Job:
         return await self._execute(visit, map, _Keys(definition, content, tuple(inputs), checksums))
 
     async def _execute(self, visit: _Visit, map: CacheMap, found: _Keys) -> Outcome:
+        forced = visit.vertex.ignore_cache
+        canonical = found.content or found.definition
+        once = keys.salted(canonical, self._group) if forced and self._group and canonical else ""
+        if once and (record := self._solver.records.lookup(once)):
+            return self._hit(visit, record)
         self._explain(visit, map, found)
         # A step that must not use the cache may make something else than the record it has there: what is above it must
         # not be found by the old key.
-        forced = visit.vertex.ignore_cache
-        canonical = found.content or found.definition
         if forced and not found.content:
-            canonical = keys.salted(found.definition, os.urandom(16).hex())
-        shared = canonical if not forced else ""
+            canonical = once or keys.salted(found.definition, os.urandom(16).hex())
+        shared = once if forced else canonical
         while True:
             execution = self._solver.running(shared) if shared else None
             if execution is None:
-                work = partial(self._run, visit, map, found, canonical)
+                work = partial(self._run, visit, map, found, canonical, once)
                 execution = self._solver.execute(shared, self, visit.step, work)
             else:
                 execution.step.join(visit.vertex.digest, self._emit)
@@ -405,8 +411,8 @@ class Job:
                 if execution.owner is not self:
                     execution.step.leave(visit.vertex.digest, self._emit)
 
-    async def _run(self, visit: _Visit, map: CacheMap, found: _Keys, canonical: str) -> Outcome:
-        """Execute the op and record it."""
+    async def _run(self, visit: _Visit, map: CacheMap, found: _Keys, canonical: str, once: str) -> Outcome:
+        """Execute the op and record it. `once`: the key under which its group finds it."""
         outputs, seconds, started = await self._perform(visit, map)
         self._made(visit.vertex, outputs)
         loaded = dict(enumerate(outputs))
@@ -427,7 +433,7 @@ class Job:
             components=found.components(map),
             inputs=found.inputs,
         )
-        wanted = {key for key in (found.definition, found.content, canonical) if key}
+        wanted = {key for key in (found.definition, found.content, canonical, once) if key}
         self._solver.records.store(record, sorted(wanted))
         self._solver.keep_listings(record.id, {i: key.files for i, key in found.checksums.items() if key.files})
         return Outcome(canonical, record, loaded)

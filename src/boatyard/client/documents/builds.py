@@ -35,6 +35,17 @@ class CacheOption(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True,
     """A directory, for `local`."""
 
 
+class LinkedBuild(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
+    """A build whose result is a named context of another one. It may be linked to others itself. Fields as those of
+    `BuildRequest`."""
+
+    frontend_attrs: dict[str, str] = {}
+    locals: dict[str, Local] = {}
+    secrets: dict[str, str] = {}
+    ssh: dict[str, str] = {}
+    uploads: dict[str, str] = {}
+
+
 class BuildRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
     """`frontend_attrs` are BuildKit's (target, filename, build-arg:NAME, platform, no-cache, requestid, ...).
 
@@ -64,6 +75,13 @@ class BuildRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
     """"" or "shell"."""
     terminal: str = ""
     no_history: bool = False
+    label: str = ""
+    """Stands before the names of its steps, where several builds are shown together."""
+    group: str = ""
+    """Builds of one group (any text) run what must not come from the cache once, all together."""
+    linked: dict[str, LinkedBuild] = {}
+    """Builds that named contexts refer to (`context:NAME` is `input:ID` in `frontend_attrs`), by id, which labels their
+    steps."""
     check_reproducible: bool = False
     context_report: bool = False
 

@@ -75,7 +75,7 @@ class Builds:
             await self._executor.run(_shell(spec, debug.SHELL, terminal), terminal)
 
         reply = await self._service.build(
-            self._request(request), requester, tell, failed=failed if terminal is not None else None
+            self._request(request, requester), requester, tell, failed=failed if terminal is not None else None
         )
         return BuildResult(
             ref=reply.ref,
@@ -98,7 +98,7 @@ class Builds:
     def cancel(self, ref: str) -> None:
         self._service.cancel(ref)
 
-    def _request(self, request: BuildRequest) -> requests.BuildRequest:
+    def _request(self, request: BuildRequest, requester: DescriptorRequester) -> requests.BuildRequest:
         proxy = request.proxy if request.proxy is not None else self._proxy
         context = request.locals.get("context")
         return requests.BuildRequest(
@@ -113,6 +113,12 @@ class Builds:
             context_report=request.context_report,
             trust_host_ca=self._trust_host_ca if request.trust_host_ca is None else request.trust_host_ca,
             proxy=proxy_environment(proxy),
+            label=request.label,
+            group=request.group,
+            linked={
+                id: requests.LinkedRequest(build.frontend_attrs, requester.linked[id])
+                for id, build in request.linked.items()
+            },
             secrets_offered=frozenset({f"secret:{id}" for id in request.secrets} | {f"ssh:{id}" for id in request.ssh}),
         )
 

@@ -25,13 +25,13 @@ class World:
         self.shop = Shop()
         self.events: list[Event] = []
 
-    def job(self) -> Job:
-        return self.solver.job(self.shop.resolve, self.events.append)
+    def job(self, group: str = "") -> Job:
+        return self.solver.job(self.shop.resolve, self.events.append, group=group)
 
-    async def build(self, root: Node) -> str:
+    async def build(self, root: Node, group: str = "") -> str:
         self.events.clear()
         self.shop.executed.clear()
-        job = self.job()
+        job = self.job(group)
         try:
             result: str = await job.solve(Edge(root))
             job.finish()
@@ -134,6 +134,34 @@ async def test_steps_that_must_not_use_the_cache_run_and_so_does_what_is_above(w
     assert world.shop.executed == ["base", "top"]
     await world.build(node("top", node("base")))
     assert world.shop.executed == []
+
+
+async def test_builds_of_one_group_run_what_must_not_be_cached_once(world: World) -> None:
+    await world.build(node("top", node("base")))
+    anew = node("top", node("base", ignore_cache=True))
+    assert await world.build(anew, group="g1") == "top(base())"
+    assert world.shop.executed == ["base", "top"]
+    await world.build(anew, group="g1")
+    assert world.shop.executed == []
+    await world.build(anew, group="g2")
+    assert world.shop.executed == ["base", "top"]
+
+
+async def test_builds_of_one_group_wait_for_each_other_even_without_the_cache(world: World) -> None:
+    gate, begun = asyncio.Event(), asyncio.Event()
+
+    async def wait(step: StepContext) -> None:
+        begun.set()
+        await gate.wait()
+
+    jobs = [world.job(group="g") for _ in range(3)]
+    solves = [asyncio.create_task(job.solve(Edge(node("slow", ignore_cache=True, before=wait)))) for job in jobs]
+    await begun.wait()
+    gate.set()
+    assert await asyncio.gather(*solves) == ["slow()"] * 3
+    assert world.shop.executed == ["slow"]
+    for job in jobs:
+        await job.close()
 
 
 async def test_equal_steps_of_concurrent_builds_run_once(world: World) -> None:
