@@ -15,6 +15,7 @@
     ├── BuildError                a build failed
     │   ├── DockerfileError       the Dockerfile is wrong; carries source positions
     │   ├── FrontendError         a frontend outside of the builder gave up; may carry source positions
+    │   ├── DefinitionError       a build definition (bake or compose file) is wrong; carries source positions
     │   ├── SolveError            a vertex failed; carries the vertex and its source positions
     │   └── ExitError             a process ended with another exit code than asked for
     └── CancelledBuildError       the client ended the build, or vanished
@@ -88,24 +89,30 @@ class LayerError(BoatyardError):
 
 
 class SourceExcerpt:
-    """A place in a source file, as an error shows it. Lines count from 1; `text` is the whole file. A frozen value like
-    others, but no dataclass: what imports nothing but this module (memlogd) starts in half the time."""
+    """A place in a source file, as an error shows it. Lines count from 1; `text` is the whole file. `columns`: where in
+    the line it begins and ends (from 1, the end exclusive), when that is known and the place is within one line. A
+    frozen value like others, but no dataclass: what imports nothing but this module (memlogd) starts in half the
+    time."""
 
-    __slots__ = ("end", "filename", "start", "text")
+    __slots__ = ("columns", "end", "filename", "start", "text")
 
-    def __init__(self, filename: str, text: str, start: int, end: int) -> None:
+    def __init__(self, filename: str, text: str, start: int, end: int, columns: tuple[int, int] | None = None) -> None:
         self.filename = filename
         self.text = text
         self.start = start
         self.end = end
+        self.columns = columns
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, SourceExcerpt):
             return NotImplemented
-        return (self.filename, self.text, self.start, self.end) == (other.filename, other.text, other.start, other.end)
+        return self._fields() == other._fields()
 
     def __hash__(self) -> int:
-        return hash((self.filename, self.text, self.start, self.end))
+        return hash(self._fields())
+
+    def _fields(self) -> tuple[object, ...]:
+        return self.filename, self.text, self.start, self.end, self.columns
 
 
 class BuildError(BoatyardError):
@@ -136,6 +143,10 @@ class FrontendError(BuildError):
         super().__init__(message, hint=hint, source=source)
         self.document = document
         self.vertex = vertex
+
+
+class DefinitionError(BuildError):
+    """A build definition (a bake file, a compose file) is wrong."""
 
 
 class ExitError(BuildError):

@@ -21,6 +21,7 @@ from boatyard.cli import exits
 from boatyard.cli.console import Console
 from boatyard.cli.render import summary
 from boatyard.cli.render.lines import LogTail, harmless, one_line
+from boatyard.cli.render.width import columns
 from boatyard.cli.style import Style
 from boatyard.errors import BoatyardError, BuildError, SolveError, SourceExcerpt
 
@@ -110,7 +111,8 @@ def excerpt(source: SourceExcerpt, style: Style) -> Iterator[str]:
     text = source.text.splitlines()
     start = min(max(source.start, 1), max(len(text), 1))
     end = min(max(source.end, start), len(text))
-    yield style.strong(f"{harmless(source.filename)}:{start}")
+    column = f":{source.columns[0]}" if source.columns else ""
+    yield style.strong(f"{harmless(source.filename)}:{start}{column}")
     first, last = max(start - CONTEXT, 1), min(end + CONTEXT, len(text))
     digits = max(len(str(last)), 4)
     for number in range(first, last + 1):
@@ -121,3 +123,11 @@ def excerpt(source: SourceExcerpt, style: Style) -> Iterator[str]:
         marked = start <= number <= end
         line = f"{number:>{digits}} | {'>>>' if marked else '   '} {harmless(text[number - 1])}".rstrip()
         yield style.bad(line) if marked else line
+        if marked and source.columns:
+            yield style.bad(" " * (digits + 7) + _underline(text[number - 1], *source.columns))
+
+
+def _underline(line: str, first: int, after: int) -> str:
+    """Carets below these columns, as the line shows on a terminal."""
+    before, marked = harmless(line[: first - 1]), harmless(line[: after - 1])
+    return " " * columns(before) + "^" * max(columns(marked) - columns(before), 1)

@@ -116,6 +116,16 @@ def test_an_empty_source_has_an_excerpt_without_lines() -> None:
     assert list(excerpt(SourceExcerpt("Dockerfile", "", 1, 1), PLAIN)) == ["Dockerfile:1"]
 
 
+def test_a_place_within_a_line_is_underlined_as_the_line_is_shown() -> None:
+    source = SourceExcerpt("docker-bake.hcl", 'a = "é\U0001f600"\n\ttags = [uper("x")]\n', 2, 2, (10, 14))
+    assert list(excerpt(source, PLAIN)) == [
+        "docker-bake.hcl:2:10",
+        '   1 |     a = "é\U0001f600"',
+        '   2 | >>>         tags = [uper("x")]',
+        "                           ^^^^",
+    ]
+
+
 def test_escape_sequences_of_a_dockerfile_do_not_reach_the_terminal() -> None:
     source = SourceExcerpt("Dockerfile", "RUN \x1b[2Jx", 1, 1)
     assert "\x1b" not in "".join(lines(DockerfileError("bad \x1b[2J", source=source), PLAIN))

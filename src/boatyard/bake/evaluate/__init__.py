@@ -1,0 +1,1 @@
+"""Expressions to values: operators, access, templates, calls, type expressions."""

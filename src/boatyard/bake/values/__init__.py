@@ -1,0 +1,1 @@
+"""What expressions evaluate to: types, values, how one becomes the other, JSON."""
