@@ -63,6 +63,7 @@ _DAEMON: Mapping[str, Entry] = {
 
 COMMANDS: Mapping[str, Entry] = {
     "build": Entry("boatyard.cli.build.command:build", "Build an image from a Dockerfile", section="Common"),
+    "bake": Entry("boatyard.cli.bake.command:bake", "Build the targets of a bake or compose file", section="Common"),
     "run": Entry("boatyard.cli.run.command:run", "Run a command in a new container", section="Common"),
     "images": Entry("boatyard.cli.image.listing:images", "List images", section="Common"),
     "bootstrap": Entry("boatyard.cli.bootstrap:bootstrap", "Make a base image without a registry", section="Common"),

@@ -29,7 +29,7 @@ TERMINATED = 143
 BROKEN_PIPE = 141
 
 CODES: tuple[tuple[type[BoatyardError], int, str], ...] = (
-    (BuildError, FAILED, "a build failed: a step ended badly, or the Dockerfile is wrong"),
+    (BuildError, FAILED, "a build failed: a step ended badly, or the Dockerfile or the definition is wrong"),
     (InvalidError, USAGE, "wrong usage: an unknown command or flag, a malformed value"),
     (NotFoundError, 3, "what was named doesn't exist"),
     (ConflictError, 4, "it exists already, or is in use"),

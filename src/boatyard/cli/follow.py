@@ -7,17 +7,16 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from types import FrameType
-from typing import TypeVar
+from types import FrameType, TracebackType
+from typing import Protocol, TypeVar
 
 from boatyard.cli.console import Console
 from boatyard.cli.render.renderer import Renderer
 from boatyard.client.descriptors import DescriptorChannel
 from boatyard.client.documents.envelope import StartedEvent, StreamEvent, TerminalEvent
-from boatyard.client.sync import Stream
 from boatyard.errors import CancelledBuildError
 
-A = TypeVar("A")
+A_co = TypeVar("A_co", covariant=True)
 
 SIGNAL_INTERVAL = 0.25
 """Nothing waits longer than this many seconds at a time: a signal that comes just before a system call starts to wait
@@ -25,14 +24,27 @@ does not interrupt it, and Python's handler runs only when it returns.
 """
 
 
+class Followed(Protocol[A_co]):
+    """A request's stream, or several as one."""
+
+    def __enter__(self) -> object: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+    def poll(self, timeout: float | None) -> Sequence[StreamEvent] | None: ...
+    @property
+    def result(self) -> A_co: ...
+    def fileno(self) -> int: ...
+
+
 def follow(
     console: Console,
-    stream: Stream[A],
+    stream: Followed[A_co],
     renderer: Renderer,
     *,
     cancel: Callable[[], object] | None = None,
     channel: DescriptorChannel | None = None,
-) -> A:
+) -> A_co:
     """Ctrl-C once asks for the end (`cancel`) and goes on showing until that has come; twice leaves at once. Raises
     what the request raises; the renderer is closed then."""
     gc.enable()  # off while programs are loaded; a build may last
@@ -51,7 +63,7 @@ def follow(
     return result
 
 
-def _cancelled(console: Console, stream: Stream[A], renderer: Renderer, cancel: Callable[[], object]) -> A:
+def _cancelled(console: Console, stream: Followed[A_co], renderer: Renderer, cancel: Callable[[], object]) -> A_co:
     """What the request came to, if it was quicker than its cancelling."""
     try:
         cancel()
@@ -60,7 +72,7 @@ def _cancelled(console: Console, stream: Stream[A], renderer: Renderer, cancel: 
         raise CancelledBuildError("ended by Ctrl-C") from None
 
 
-def _shown(console: Console, stream: Stream[A], renderer: Renderer, channel: DescriptorChannel | None) -> A:
+def _shown(console: Console, stream: Followed[A_co], renderer: Renderer, channel: DescriptorChannel | None) -> A_co:
     while (events := stream.poll(renderer.interval or SIGNAL_INTERVAL)) is not None:
         for event in events:
             if isinstance(event, TerminalEvent):
@@ -72,7 +84,11 @@ def _shown(console: Console, stream: Stream[A], renderer: Renderer, channel: Des
 
 
 def _attach(
-    console: Console, event: TerminalEvent, stream: Stream[A], renderer: Renderer, channel: DescriptorChannel | None
+    console: Console,
+    event: TerminalEvent,
+    stream: Followed[A_co],
+    renderer: Renderer,
+    channel: DescriptorChannel | None,
 ) -> None:
     if channel is None:
         raise CancelledBuildError("a terminal came after the end was asked for")
@@ -85,7 +101,7 @@ def _attach(
             renderer.event(later)
 
 
-def joined(event: TerminalEvent, stream: Stream[A], channel: DescriptorChannel) -> Sequence[StreamEvent]:
+def joined(event: TerminalEvent, stream: Followed[A_co], channel: DescriptorChannel) -> Sequence[StreamEvent]:
     """Join this terminal to the one that comes, until that ends. What the stream told meanwhile is returned."""
     from boatyard.cli import terminal
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 
@@ -10,6 +12,8 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True):
 
     context: str = "."
     file: str | None = None
+    dockerfile: str | None = None
+    """The Dockerfile's text, instead of a file."""
     tag: tuple[str, ...] = ()
     target: str = ""
     build_arg: tuple[str, ...] = ()
@@ -37,6 +41,8 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True):
     cgroup_parent: str = ""
     allow: tuple[str, ...] = ()
     build_context: tuple[str, ...] = ()
+    resources: Mapping[str, str] = {}
+    """Limits of RUN's processes, by their flags' names."""
     attest: tuple[str, ...] = ()
     provenance: str = ""
     sbom: str = ""

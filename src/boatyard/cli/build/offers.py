@@ -16,7 +16,7 @@ from boatyard.cli.build.place import DEFAULT_NAME, MAX_DOCKERFILE, Stdin
 from boatyard.cli.build.plan import Plan, to_stream
 from boatyard.cli.console import Console
 from boatyard.client.descriptors import MAX_SECRET, DescriptorChannel
-from boatyard.client.documents.builds import BuildRequest, CacheOption, Export, Local
+from boatyard.client.documents.builds import BuildRequest, CacheOption, Export, LinkedBuild, Local
 from boatyard.errors import BoatyardError, InvalidError, NotFoundError
 
 
@@ -32,11 +32,23 @@ class Offers:
     def environment(self) -> Mapping[str, str]:
         return self.console.environment
 
-    def request(self, plan: Plan, flags: Flags, ref: str) -> BuildRequest:
+    def request(
+        self,
+        plan: Plan,
+        flags: Flags,
+        ref: str,
+        *,
+        label: str = "",
+        group: str = "",
+        linked: Mapping[str, LinkedBuild] | None = None,
+    ) -> BuildRequest:
         attrs = dict(plan.attrs)
         uploads: dict[str, str] = {}
         return BuildRequest(
             ref=ref,
+            label=label,
+            group=group,
+            linked=dict(linked or {}),
             locals=self._locals(plan, attrs, uploads),
             frontend_attrs=attrs,
             uploads=uploads,
@@ -55,10 +67,24 @@ class Offers:
             context_report=flags.context_report,
         )
 
+    def linked(self, plan: Plan) -> LinkedBuild:
+        """A build whose result another one uses."""
+        attrs = dict(plan.attrs)
+        uploads: dict[str, str] = {}
+        return LinkedBuild(
+            locals=self._locals(plan, attrs, uploads),
+            frontend_attrs=attrs,
+            uploads=uploads,
+            secrets={secret.id: self._secret(secret) for secret in plan.secrets},
+            ssh={agent.id: self._agent(agent) for agent in plan.agents},
+        )
+
     def _locals(self, plan: Plan, attrs: dict[str, str], uploads: dict[str, str]) -> dict[str, Local]:
         place = plan.place
         context, dockerfile = place.context, place.dockerfile
-        if place.dockerfile_source:
+        if place.text is not None:
+            dockerfile = self._written(place.text.encode())
+        elif place.dockerfile_source:
             dockerfile = self._written(_read(place.dockerfile_source))
         elif place.stdin is Stdin.DOCKERFILE:
             from boatyard.cli.build import stdin

@@ -39,6 +39,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     dockerfile: str = ""
     filename: str = DEFAULT_NAME
     dockerfile_source: str = ""
+    text: str | None = None
+    """The Dockerfile's text, where it is in no file."""
     stdin: Stdin = Stdin.UNUSED
     attrs: Mapping[str, str] = {}
 
@@ -48,7 +50,13 @@ def is_remote(text: str) -> bool:
     return _REMOTE.match(text) is not None and not os.path.isdir(text)
 
 
-def locate(context: str, file: str | None) -> Place:
+def locate(context: str, file: str | None, text: str | None = None) -> Place:
+    """`text` is a Dockerfile that is in no file."""
+    if text is not None:
+        if is_remote(context):
+            return Place(text=text, attrs=_read_here(context))
+        _check_directory(context)
+        return Place(context=context, text=text)
     if context == "-":
         if file == "-":
             raise InvalidError(
@@ -66,9 +74,14 @@ def locate(context: str, file: str | None) -> Place:
 
 def _remote(context: str, file: str | None) -> Place:
     if file == "-":
-        return Place(stdin=Stdin.DOCKERFILE, attrs={"context": context})
+        return Place(stdin=Stdin.DOCKERFILE, attrs=_read_here(context))
     attrs = {"context": context, **({"filename": file} if file else {})}
     return Place(filename=file or DEFAULT_NAME, attrs=attrs)
+
+
+def _read_here(context: str) -> dict[str, str]:
+    """The context is elsewhere, the Dockerfile a directory of this side's."""
+    return {"context": context, "dockerfilekey": "dockerfile"}
 
 
 def _local(context: str, file: str | None) -> Place:

@@ -24,6 +24,15 @@ CALLS: Mapping[str, str] = {
     "describe": "frontend.subrequests.describe",
 }
 """Names of questions -> what frontends call them. One with a dot in it is a frontend's own."""
+_RESOURCES: Mapping[str, str] = {
+    "memory": "memory",
+    "memory-swap": "memswap",
+    "cpu-shares": "cpushares",
+    "cpu-period": "cpuperiod",
+    "cpu-quota": "cpuquota",
+    "cpuset-cpus": "cpusetcpus",
+    "cpuset-mems": "cpusetmems",
+}
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 _NO_REGISTRY = "registries are not supported yet"
 _INSTEAD = "keep the image here, or write -o type=oci,dest=FILE"
@@ -52,7 +61,7 @@ def plan(flags: Flags, environment: Mapping[str, str]) -> Plan:
     """Raises InvalidError, NotFoundError or UnsupportedError: everything that can be told before the daemon is
     asked."""
     _refuse_unsupported(flags)
-    place = locate(flags.context, flags.file)
+    place = locate(flags.context, flags.file, flags.dockerfile)
     call, call_format = _call(flags)
     contexts, context_attrs = _named_contexts(flags)
     attrs = {
@@ -109,6 +118,8 @@ def _frontend_attrs(flags: Flags, environment: Mapping[str, str]) -> dict[str, s
         attrs["add-hosts"] = ",".join(attributes.host(text) for text in flags.add_host)
     if flags.shm_size:
         attrs["shm-size"] = str(units.parse_size(flags.shm_size))
+    for name, text in flags.resources.items():
+        attrs[_RESOURCES[name]] = str(units.parse_size(text)) if name.startswith("memory") and text != "-1" else text
     if flags.ulimit:
         attrs["ulimit"] = ",".join(attributes.ulimit(text) for text in flags.ulimit)
     if flags.network and flags.network != "default":

@@ -15,6 +15,14 @@ def write_text(path: str, text: str) -> None:
 
 
 def write_metadata(path: str, result: BuildResult) -> None:
+    write_json(path, metadata(result))
+
+
+def write_json(path: str, document: object) -> None:
+    outfile.write(path, json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n")
+
+
+def metadata(result: BuildResult) -> dict[str, object]:
     """BuildKit's keys, documents among them decoded, and the build's reference."""
     metadata: dict[str, object] = {key: _decoded(value) for key, value in sorted(result.response.items())}
     metadata["boat.build.ref"] = result.ref
@@ -22,7 +30,7 @@ def write_metadata(path: str, result: BuildResult) -> None:
         metadata["boat.build.exports"] = [
             {key: _decoded(value) for key, value in sorted(response.items())} for response in result.exports
         ]
-    outfile.write(path, json.dumps(metadata, indent=2, ensure_ascii=False).encode() + b"\n")
+    return metadata
 
 
 def _decoded(value: str) -> object:

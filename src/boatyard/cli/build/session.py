@@ -20,6 +20,8 @@ from boatyard.client.sync import Client
 from boatyard.errors import BoatyardError, CancelledBuildError, InvalidError, SolveError
 
 CANCEL_SECONDS = 10.0
+_AT_ITS_BEGIN = "`boat builder debug {ref}` opens a shell where it began"
+_LOG = "`boat builder logs {ref}` shows the whole log"
 
 
 def run(console: Console, flags: Flags) -> int:
@@ -46,7 +48,10 @@ def run(console: Console, flags: Flags) -> int:
                 channel=channel,
             )
     except BoatyardError as error:
-        return _failed(console, error, renderer, request_ref=ref)
+        hint = (
+            f"{_AT_ITS_BEGIN.format(ref=ref[:12])}, --on-error=shell one where it failed; {_LOG.format(ref=ref[:12])}"
+        )
+        return failed(console, error, renderer, hint)
     return _finish(console, flags, planned, result)
 
 
@@ -67,21 +72,21 @@ def _cancel(client: Client, ref: str) -> None:
     client.call(builds.cancel_build(ref), timeout=CANCEL_SECONDS)
 
 
-def _failed(console: Console, error: BoatyardError, renderer: Renderer, *, request_ref: str) -> int:
-    """A failed step is shown with its last lines, and how to look at it."""
-    solve = _solve_error(error)
+def failed(console: Console, error: BoatyardError, renderer: Renderer, hint: str) -> int:
+    """A failed step is shown with its last lines, and `hint`: how to look at it."""
+    solve = solve_error(error)
     if solve is None or isinstance(error, CancelledBuildError):
         return tell(console, error)
-    if not error.hint:
-        ref = request_ref[:12]
-        error.hint = (
-            f"`boat builder debug {ref}` opens a shell where it began, --on-error=shell one where it failed; "
-            f"`boat builder logs {ref}` shows the whole log"
-        )
+    error.hint = error.hint or hint
     return tell(console, error, log=renderer.log_of(solve.vertex), step=solve.vertex_name)
 
 
-def _solve_error(error: BaseException | None) -> SolveError | None:
+def look_at(ref: str) -> str:
+    """How to look at a build that failed."""
+    return f"{_AT_ITS_BEGIN.format(ref=ref[:12])}; {_LOG.format(ref=ref[:12])}"
+
+
+def solve_error(error: BaseException | None) -> SolveError | None:
     while error is not None:
         if isinstance(error, SolveError):
             return error
@@ -91,7 +96,9 @@ def _solve_error(error: BaseException | None) -> SolveError | None:
 
 def _finish(console: Console, flags: Flags, planned: Plan, result: BuildResult) -> int:
     if planned.call:
-        return _answer(console, planned, result)
+        from boatyard.cli.build.answer import answer
+
+        return answer(console, planned, result)
     from boatyard.cli.build import report
 
     image_id = result.response.get("containerimage.config.digest") or result.response.get("containerimage.digest", "")
@@ -105,21 +112,3 @@ def _finish(console: Console, flags: Flags, planned: Plan, result: BuildResult) 
     if flags.quiet and image_id:
         console.out(image_id + "\n")
     return 0
-
-
-def _answer(console: Console, planned: Plan, result: BuildResult) -> int:
-    """What a subrequest found; its status is the exit code."""
-    form = "result.json" if planned.call_format == "json" else "result.txt"
-    text = result.metadata.get(form, "").lstrip("\n")
-    error = None
-    if planned.call_format == "text" and planned.call in ("check", "lint"):
-        from boatyard.cli.build import check
-
-        error = check.build_error(result.metadata.get("result.json", ""))
-        if not text and error is None:
-            text = "Check complete, no warnings found."
-    console.out(text if text.endswith("\n") or not text else text + "\n")
-    if error is not None:
-        return tell(console, error)
-    status = result.metadata.get("result.statuscode", "0")
-    return int(status) if status.isdigit() else 1
