@@ -67,7 +67,7 @@ async def _run(services: Services, options: BuildOptions, archive: int, steps: S
         request = BuildRequest(
             ref=options.ref or secrets.token_hex(_REF_LENGTH)[:_REF_LENGTH],
             options=attrs,
-            exports=(options.export,),
+            exports=options.exports,
             entitlements=options.entitlements,
             scope=options.project,
         )
