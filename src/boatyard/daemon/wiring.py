@@ -133,7 +133,7 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
         cache_mounts = CacheMounts(root / "cache-mounts", occupancy=occupancy)
         cache_mounts.cleanup()
         sources = _made(root / "sources")
-        for kind in ("git", "http", "local/indexes", "local/copies"):
+        for kind in ("git", "http", "local/indexes", "local/copies", "local/mirrors"):
             drop_leftovers(sources / kind)
         scratch = _emptied(sources / "uploads")
         solver = Solver(records, ChainResults(stores.layers), parallelism=config.max_parallelism or _parallelism())
