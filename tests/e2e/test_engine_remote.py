@@ -73,9 +73,10 @@ def test_docker_py_speaks_tls(remote: tuple[Yard, Authority, int], monkeypatch: 
     _, authority, port = remote
     client = authority.directory / "client"
     tls = TLSConfig(client_cert=(str(client / "cert.pem"), str(client / "key.pem")), ca_cert=authority.ca, verify=True)
-    with docker.DockerClient(base_url=f"https://localhost:{port}", tls=tls) as connected:
-        assert connected.ping()
-        assert connected.images.list() is not None
+    connected = docker.DockerClient(base_url=f"https://localhost:{port}", tls=tls)
+    assert connected.ping()
+    assert connected.images.list() is not None
+    connected.close()
 
 
 def test_connections_are_upgraded_over_tls(remote: tuple[Yard, Authority, int]) -> None:
