@@ -140,6 +140,7 @@ def test_a_client_of_another_authority_is_refused(daemon: Daemon) -> None:
     with pytest.raises(UnavailableError) as caught:
         Client(TcpEndpoint("localhost", daemon.port, certificates)).call(system.info(), timeout=20)
     assert "may not accept" in (caught.value.hint or "")
+    assert "a client is refused: certificate verify failed" in (daemon.place / "boatd.log").read_text()
 
 
 def test_a_daemon_of_another_authority_is_not_trusted(daemon: Daemon) -> None:
@@ -162,6 +163,7 @@ def test_a_client_without_tls_is_refused_and_the_daemon_goes_on(daemon: Daemon) 
     assert Client(daemon.endpoint()).call(system.info(), timeout=20)
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
 def test_old_versions_of_tls_are_refused(daemon: Daemon) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(daemon.authority.ca)
