@@ -128,7 +128,9 @@ class JobBridge:
             )
         else:
             mode = source.attrs.get("image.resolvemode", mode)
-            found = await images.find(references.parse(name).with_default_tag(), platform, mode)
+            found = await images.find(
+                references.parse(name).with_default_tag(), platform, self._context.requester, mode
+            )
         check_digest(source, found)
         return found
 

@@ -11,6 +11,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from boatyard.registry.credential import Credential
+
 
 @dataclass(frozen=True, slots=True)
 class ClientDirectory:
@@ -61,6 +63,9 @@ class Requester(Protocol):
     async def upload(self, id: str) -> int | None:
         """A readable descriptor of a stream that the client sends (a tar context on its standard input), or None.
         The caller closes it."""
+
+    async def registry_credentials(self, host: str) -> Credential | None:
+        """For a registry's domain, as references name it; None if the client has none."""
 
     async def output(self, index: int) -> OutputTarget | None:
         """Where the result of the request's exporter number `index` goes, or None if the client named no target."""

@@ -24,6 +24,7 @@ from boatyard.image.layer.apply import Limits, apply
 from boatyard.image.layer.compression import open_decompressed
 from boatyard.image.snapshot.area import remove_tree
 from boatyard.image.snapshot.disk import storage_error
+from boatyard.registry.credential import Credential
 
 LIMITS = Limits(bytes=1 << 38, entries=4_000_000)
 """More is no build context. The disk is full before that, most likely, and says so."""
@@ -123,9 +124,11 @@ class ArchiveRequester:
     """The requester of such a build, who can be asked for nothing but the files it sent. Implements
     `build.requester.Requester`. Without directories, the context is somewhere else."""
 
-    def __init__(self, directories: Mapping[str, Path], identity: str) -> None:
+    def __init__(self, directories: Mapping[str, Path], identity: str, credentials: Mapping[str, Credential]) -> None:
+        """`credentials`: by a registry's domain."""
         self._directories = directories
         self._identity = identity
+        self._credentials = credentials
 
     def directory(
         self, name: str, *, include: Sequence[str] = (), exclude: Sequence[str] = (), follow: Sequence[str] = ()
@@ -154,6 +157,9 @@ class ArchiveRequester:
 
     async def upload(self, id: str) -> int | None:
         return None
+
+    async def registry_credentials(self, host: str) -> Credential | None:
+        return self._credentials.get(host)
 
     async def output(self, index: int) -> OutputTarget | None:
         return None

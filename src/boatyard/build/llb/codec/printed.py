@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import astuple
 from typing import Any
 
+from google.protobuf.json_format import MessageToDict
+
 from boatyard._pb import ops_pb2 as pb
 from boatyard.build.llb.codec.definition import definition, in_order
 from boatyard.build.llb.graph import Graph, OpMetadata, Vertex
@@ -13,8 +15,6 @@ from boatyard.build.llb.graph import Graph, OpMetadata, Vertex
 
 def as_json(graph: Graph) -> dict[str, Any]:
     """`def` and `source` are protobuf's own JSON (zero values left out, 64-bit numbers as text, bytes in base64)."""
-    from google.protobuf.json_format import MessageToDict  # loads much, for who asks for this
-
     message = definition(graph)
     vertices: dict[str, Vertex] = {}
     if graph.root is not None:
