@@ -8,6 +8,8 @@
     ├── DeniedError               not allowed by policy, entitlement, credentials or the kernel
     │   └── SourceDeniedError     a source policy doesn't let a build use a source
     ├── UnsupportedError          not supported (yet), here or at all
+    │   ├── MissingCapabilityError    a frontend can't do what the client needs of it
+    │   └── UnknownQuestionError      a frontend isn't asked such things
     ├── IntegrityError            bytes don't match their digest, or a stored document is damaged
     ├── StorageError              the disk is full, read-only or failing
     ├── UnavailableError          another party (daemon, registry, agent) can't be reached or stalls
@@ -70,6 +72,22 @@ class SourceDeniedError(DeniedError):
 
 class UnsupportedError(BoatyardError):
     """Not supported (yet), on this host or at all."""
+
+
+class MissingCapabilityError(UnsupportedError):
+    """A frontend can't do what the client needs of it. `name`: of the capability."""
+
+    def __init__(self, message: str, *, hint: str | None = None, name: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.name = name
+
+
+class UnknownQuestionError(UnsupportedError):
+    """A frontend isn't asked such things. `name`: of the question (`frontend.outline`)."""
+
+    def __init__(self, message: str, *, hint: str | None = None, name: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.name = name
 
 
 class IntegrityError(BoatyardError):

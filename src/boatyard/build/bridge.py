@@ -26,7 +26,7 @@ from boatyard.build.solver.types import OpResolver
 from boatyard.build.source import oci_layout
 from boatyard.build.source.image import FoundImage, check_digest
 from boatyard.build.source.meta import Described, MetaQuestion, SourceMeta
-from boatyard.errors import InvalidError, UnsupportedError
+from boatyard.errors import InvalidError, SourceExcerpt, UnsupportedError
 from boatyard.image import reference as references
 from boatyard.image.platform import Platform
 from boatyard.progress import Emit, VertexEvent, WarningEvent
@@ -47,6 +47,7 @@ class Learning(Protocol):
 
     def learn(self, graph: Graph) -> None: ...
     def learn_files(self, files: Mapping[str, str]) -> None: ...
+    def excerpt(self, digest: str) -> SourceExcerpt | None: ...
 
 
 class JobBridge:
@@ -122,15 +123,10 @@ class JobBridge:
                 hint="turn images into images (docker-image://NAME)",
             )
         if scheme == "oci-layout":
-            store = source.attrs.get("oci.store", "")
-            found = await oci_layout.take(
-                source.identifier, store, platform, self._context.requester, images, self._worker.layers
-            )
+            found = await oci_layout.take(source, platform, self._context.requester, images, self._worker.layers)
         else:
             mode = source.attrs.get("image.resolvemode", mode)
-            found = await images.find(
-                references.parse(name).with_default_tag(), platform, self._context.requester, mode
-            )
+            found = await images.find(references.parse(name).with_default_tag(), platform, mode)
         check_digest(source, found)
         return found
 
@@ -185,6 +181,9 @@ class JobBridge:
 
     def container(self, request: ContainerRequest) -> AbstractAsyncContextManager[BuildContainer]:
         return open_container(request, self._worker, self._context)
+
+    def excerpt(self, vertex: str) -> SourceExcerpt | None:
+        return self._known.excerpt(vertex)
 
     def remains(self, vertex: str) -> StepRemains | None:
         return (self._context.remains or {}).get(vertex)

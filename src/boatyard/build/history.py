@@ -302,6 +302,11 @@ class History:
         if record.pinned != pinned:
             self._write(msgspec.structs.replace(record, pinned=pinned, generation=record.generation + 1))
 
+    def attached(self, ref: str) -> None:
+        """An ended build was given another attachment: those who watch are told."""
+        record = self.get(ref)
+        self._write(msgspec.structs.replace(record, generation=record.generation + 1))
+
     def _write(self, record: BuildRecord) -> None:
         if recording := self._running.get(record.ref):
             recording.record = msgspec.structs.replace(recording.record, pinned=record.pinned)

@@ -26,7 +26,7 @@ from boatyard.build.ops.resolve import resolver
 from boatyard.build.ops.worker import BuildContext, Worker
 from boatyard.build.request import LinkedRequest
 from boatyard.build.solver.types import Op
-from boatyard.errors import InvalidError, SolveError
+from boatyard.errors import InvalidError, SolveError, SourceExcerpt
 from boatyard.image.spec import encode
 from boatyard.progress import Emit, Event, ExplainEvent, VertexEvent
 
@@ -155,6 +155,9 @@ class _Claiming:
 
     def learn_files(self, files: Mapping[str, str]) -> None:
         self.known.learn_files(files)
+
+    def excerpt(self, digest: str) -> SourceExcerpt | None:
+        return self.known.excerpt(digest)
 
 
 async def passed(bridge: JobBridge, result: FrontendResult) -> FrontendResult:

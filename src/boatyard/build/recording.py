@@ -50,6 +50,8 @@ class BuildRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     error: str = ""
     error_kind: str = ""
     """The class of `boatyard.errors`."""
+    error_reason: str = ""
+    """Without the name of the step that failed, where `error` has it."""
     error_hint: str = ""
     error_place: FailurePlace | None = None
     exit_code: int | None = None
@@ -189,6 +191,7 @@ class Recording:
             self.record,
             error=str(error),
             error_kind=type(error).__name__,
+            error_reason=str(error.__cause__) if isinstance(error, SolveError) and error.__cause__ else "",
             error_hint=(error.hint or "") if isinstance(error, BoatyardError) else "",
             error_place=place,
             exit_code=exit_error.exit_code if exit_error else None,

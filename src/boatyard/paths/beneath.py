@@ -49,24 +49,33 @@ def _open_long(root: int, name: bytes) -> int:
         raise
 
 
-def _openat2(root: int, name: bytes) -> int:
-    how = _OpenHow(_DIRECTORY, 0, _STRAIGHT)
+def open_within(root: int, path: str, flags: int) -> int:
+    """What is at a path relative to the descriptor `root`. Links are followed as long as they stay below it: one that
+    doesn't raises OSError (EXDEV), as one that begins with a slash does."""
+    return _openat2(root, os.fsencode(path), flags, _RESOLVE_NO_MAGICLINKS | _RESOLVE_BENEATH)
+
+
+def _openat2(root: int, name: bytes, flags: int = _DIRECTORY, resolve: int = _STRAIGHT) -> int:
+    how = _OpenHow(flags, 0, resolve)
     while True:
         descriptor = int(_libc.syscall(_SYS_OPENAT2, root, name, ctypes.byref(how), ctypes.sizeof(how)))
         if descriptor >= 0:
             return descriptor
         number = ctypes.get_errno()
         if number in (errno.ENOSYS, errno.EPERM):  # an old kernel, or a filter that doesn't know it
-            return _open_by_steps(root, name)
+            return _open_by_steps(root, name, flags)
         if number not in (errno.EAGAIN, errno.EINTR):  # EAGAIN: something was renamed meanwhile
             raise OSError(number, os.strerror(number), os.fsdecode(name))
 
 
-def _open_by_steps(root: int, name: bytes) -> int:
+def _open_by_steps(root: int, name: bytes, flags: int) -> int:
+    """No link is followed."""
+    above, _, last = name.rpartition(b"/")
     descriptor = os.dup(root)
     try:
-        for part in name.split(b"/"):
-            deeper = os.open(part, _DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
+        for part in (*(above.split(b"/") if above else ()), last):
+            step = flags if part is last else _DIRECTORY
+            deeper = os.open(part, step | os.O_NOFOLLOW, dir_fd=descriptor)
             os.close(descriptor)
             descriptor = deeper
         return descriptor

@@ -144,8 +144,7 @@ async def test_an_internal_build_is_no_build_of_the_past_but_can_be_read_for_a_w
     recording.end("completed")
     past.ended("r")
     assert past.records() == []
-    reading = past.follow("r")
-    assert await anext(reading) == [line(1)]
+    assert list(past.events("r")) == [line(1)]
     await until(lambda: not (tmp_path / "history/r").exists())
     with pytest.raises(NotFoundError):
         past.get("r")

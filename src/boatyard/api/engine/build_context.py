@@ -11,20 +11,21 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from boatyard.build.requester import ClientDirectory, OutputTarget
+from boatyard.build.requester import WHOLE, ClientDirectory, OutputTarget, Progress, Wanted
 from boatyard.errors import InvalidError, LayerError, NotFoundError
+from boatyard.image.digest import Digest
 from boatyard.image.interruption import Stop, run_interruptible, run_settled
 from boatyard.image.layer.apply import Limits, apply
 from boatyard.image.layer.compression import open_decompressed
+from boatyard.image.platform import Platform
 from boatyard.image.snapshot.area import remove_tree
 from boatyard.image.snapshot.disk import storage_error
-from boatyard.registry.credential import Credential
 
 LIMITS = Limits(bytes=1 << 38, entries=4_000_000)
 """More is no build context. The disk is full before that, most likely, and says so."""
@@ -124,14 +125,17 @@ class ArchiveRequester:
     """The requester of such a build, who can be asked for nothing but the files it sent. Implements
     `build.requester.Requester`. Without directories, the context is somewhere else."""
 
-    def __init__(self, directories: Mapping[str, Path], identity: str, credentials: Mapping[str, Credential]) -> None:
-        """`credentials`: by a registry's domain."""
+    def __init__(self, directories: Mapping[str, Path], identity: str) -> None:
         self._directories = directories
         self._identity = identity
-        self._credentials = credentials
 
     def directory(
-        self, name: str, *, include: Sequence[str] = (), exclude: Sequence[str] = (), follow: Sequence[str] = ()
+        self, name: str, wanted: Wanted = WHOLE, *, progress: Progress | None = None
+    ) -> AbstractAsyncContextManager[ClientDirectory]:
+        return self._opened(name)
+
+    def layout(
+        self, name: str, digest: Digest | None, platform: Platform, *, session: str = ""
     ) -> AbstractAsyncContextManager[ClientDirectory]:
         return self._opened(name)
 
@@ -157,9 +161,6 @@ class ArchiveRequester:
 
     async def upload(self, id: str) -> int | None:
         return None
-
-    async def registry_credentials(self, host: str) -> Credential | None:
-        return self._credentials.get(host)
 
     async def output(self, index: int) -> OutputTarget | None:
         return None

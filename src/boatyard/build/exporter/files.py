@@ -11,7 +11,7 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,10 +19,10 @@ from pathlib import Path
 from boatyard.build.copying.content import copy_large
 from boatyard.build.exporter.base import BuiltImage, Exported, ExportRequest
 from boatyard.build.exporter.options import check_names, flag
-from boatyard.build.requester import OutputTarget
+from boatyard.build.requester import OutputTarget, TreeTarget
 from boatyard.build.solver.types import StepContext
 from boatyard.errors import BoatyardError, InvalidError, StorageError, UnavailableError
-from boatyard.image.interruption import Stop, run_interruptible
+from boatyard.image.interruption import Stop, run_interruptible, run_settled
 from boatyard.image.layer.chain import Chain
 from boatyard.image.layer.diff import write_layer
 from boatyard.image.layer.store import LayerStore
@@ -94,9 +94,12 @@ class LocalExporter:
 
     async def __call__(self, step: StepContext, request: ExportRequest) -> Exported:
         target = request.target
+        split = flag(request.attrs, "platform-split", request.multi_platform)
+        if target is not None and target.tree is not None:
+            await self._send(step, request, target.tree, split)
+            return Exported()
         if target is None or target.directory_fd is None:
             raise InvalidError("a local output needs a directory to write to", hint="give it dest=DIRECTORY")
-        split = flag(request.attrs, "platform-split", request.multi_platform)
         if request.attrs.get("mode") == "delete":
             await run_interruptible(partial(_empty, target.directory_fd))
         loop = asyncio.get_running_loop()
@@ -110,6 +113,35 @@ class LocalExporter:
             files = await run_interruptible(partial(self._write, chain, target, subdirectory, image.epoch, copied))
             step.status(f"copying files {image.platform}", current=files, total=files, done=True)
         return Exported()
+
+    async def _send(self, step: StepContext, request: ExportRequest, target: TreeTarget, split: bool) -> None:
+        chains = [(image, await _chain(image)) for image in request.images]
+        opened = ExitStack()
+
+        def sent(size: int) -> None:
+            step.status("copying files", current=size)
+
+        try:
+            directory = await run_settled(self._opened, chains, split, opened)
+            await target.send(
+                directory,
+                whole=request.attrs.get("mode") == "delete",
+                latest=request.images[0].epoch,
+                progress=sent,
+            )
+        finally:
+            await run_settled(opened.close)
+        step.status("copying files", done=True)
+
+    def _opened(self, chains: Sequence[tuple[BuiltImage, Chain]], split: bool, opened: ExitStack) -> int:
+        """All files below one open directory."""
+        if split or len(chains) > 1:
+            directory = opened.enter_context(_gathered(self._layers, chains))
+        else:
+            directory = opened.enter_context(self._layers.mount(chains[0][1]))
+        descriptor = os.open(directory, _DIRECTORY)
+        opened.callback(os.close, descriptor)
+        return descriptor
 
     def _write(
         self,

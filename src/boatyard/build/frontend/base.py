@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from boatyard.build.result import Result
     from boatyard.build.solver.step import ShownStep
     from boatyard.build.source.meta import MetaQuestion, SourceMeta
+    from boatyard.errors import SourceExcerpt
 
 
 DEFAULT_FRONTEND = "dockerfile.v0"
@@ -90,6 +91,9 @@ class GuestBridge(Bridge, Protocol):
 
     def container(self, request: ContainerRequest) -> AbstractAsyncContextManager[BuildContainer]:
         """A container on results, as long as the context lasts."""
+
+    def excerpt(self, vertex: str) -> SourceExcerpt | None:
+        """Where a step stands in its source, by the digest of its vertex."""
 
     def remains(self, vertex: str) -> StepRemains | None:
         """Of a step that failed, by the digest of its vertex; None when nothing of it was kept."""

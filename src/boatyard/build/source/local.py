@@ -25,7 +25,7 @@ from boatyard.build.copying.copy import Copier, CopyOptions
 from boatyard.build.copying.draft import Draft
 from boatyard.build.copying.memory import ContextMemory
 from boatyard.build.copying.reuse import Note, open_reuse
-from boatyard.build.requester import Requester
+from boatyard.build.requester import Requester, Wanted
 from boatyard.build.result import Result, Selector, entries, read_file, stat
 from boatyard.build.solver.types import CacheMap, ContentKey, StepContext
 from boatyard.build.tree import checksum
@@ -149,6 +149,13 @@ class LocalStep:
             _patterns(attrs, "local.excludepatterns"),
             _patterns(attrs, "local.followpaths"),
         )
+        self._wanted = Wanted(
+            self._filter.include,
+            self._filter.exclude,
+            self._filter.follow,
+            hint=attrs.get("local.sharedkeyhint", ""),
+            session=attrs.get("local.session", ""),
+        )
         self._requester = requester
         self._layers = layers
         self._memory = memory
@@ -157,21 +164,27 @@ class LocalStep:
         return CacheMap(digest=f"local {self._name}", cacheable=False)
 
     async def execute(self, step: StepContext, inputs: Sequence[Result]) -> Sequence[Result]:
-        filter = self._filter
-        async with self._requester.directory(
-            self._name, include=filter.include, exclude=filter.exclude, follow=filter.follow
-        ) as directory:
+        name = f"transferring {self._name}:"
+
+        def progress(size: int) -> None:
+            step.status(name, current=size)
+
+        async with self._requester.directory(self._name, self._wanted, progress=progress) as directory:
             index = self._memory.index(directory.identity)
-            files = await asyncio.to_thread(ClientTree, directory.fd, filter, index, given=directory.given)
-            identity = directory.identity
-        _tell(step, self._name, files)
-        return [LocalTree(files, identity, filter, self._layers, self._memory)]
+            files = await asyncio.to_thread(ClientTree, directory.fd, self._filter, index, given=directory.given)
+        size = _size(files) if directory.transferred is None else directory.transferred
+        step.status(name, current=size, done=True)
+        _warn_of_sockets(step, files)
+        return [LocalTree(files, directory.identity, self._filter, self._layers, self._memory)]
 
 
-def _tell(step: StepContext, name: str, files: ClientTree) -> None:
+def _size(files: ClientTree) -> int:
+    nodes = (node for children in files.listing.children.values() for node in children)
+    return sum(node.size for node in nodes if modes.S_ISREG(node.mode))
+
+
+def _warn_of_sockets(step: StepContext, files: ClientTree) -> None:
     listing = files.listing
-    size = sum(node.size for children in listing.children.values() for node in children if modes.S_ISREG(node.mode))
-    step.status(f"transferring {name}:", current=size, done=True)
     if sockets := sorted(listing.sockets):
         named = ", ".join(f"/{path}" for path in sockets[:_MOST_NAMED])
         more = f" and {len(sockets) - _MOST_NAMED} more" if len(sockets) > _MOST_NAMED else ""

@@ -23,13 +23,16 @@ from boatyard.image.platform import Platform
 
 
 async def take(
-    identifier: str, store: str, platform: Platform, requester: Requester, images: Images, layers: LayerStore
+    source: SourceOp, platform: Platform, requester: Requester, images: Images, layers: LayerStore
 ) -> FoundImage:
-    """Take the image over. `store` names the layout directory to the requester; "" derives it from the identifier."""
+    """Take the image over. The attribute `oci.store` names the layout to the requester; without it, the identifier
+    does."""
+    identifier = source.identifier
     name, _, digest = identifier.partition("://")[2].partition("@")
     name, _, tag = name.partition(":")
     wanted = digests.parse(digest) if digest else None
-    async with requester.directory(store or name) as directory:
+    store = source.attrs.get("oci.store") or name
+    async with requester.layout(store, wanted, platform, session=source.attrs.get("oci.session", "")) as directory:
         target = await asyncio.to_thread(
             layout.take, directory.fd, layers.content, digest=wanted, tag=tag or None, platform=platform
         )
@@ -49,8 +52,6 @@ class OciLayoutStep:
         layers: LayerStore,
     ) -> None:
         self._source = SourceOp(identifier, attrs)
-        self._identifier = identifier
-        self._store = attrs.get("oci.store", "")
         self._platform = platform
         self._requester = requester
         self._images = images
@@ -58,9 +59,7 @@ class OciLayoutStep:
         self._found: FoundImage | None = None
 
     async def cache_map(self, step: StepContext) -> CacheMap:
-        self._found = found = await take(
-            self._identifier, self._store, self._platform, self._requester, self._images, self._layers
-        )
+        self._found = found = await take(self._source, self._platform, self._requester, self._images, self._layers)
         digest = documents.chain_id(found.diff_ids) if found.diff_ids else "scratch"
         return CacheMap(digest=f"image {digest}", components={"the image's digest": found.digest})
 

@@ -15,7 +15,7 @@ from boatyard.build import debug
 from boatyard.build import request as requests
 from boatyard.build.history import BuildRecord
 from boatyard.build.llb.graph import ProxyEnv
-from boatyard.build.requester import ClientDirectory, Requester
+from boatyard.build.requester import WHOLE, ClientDirectory, Progress, Requester, Wanted
 from boatyard.build.service import BuildService, Planned
 from boatyard.build.tree.report import ContextReport as TreeReport
 from boatyard.client.documents.builds import (
@@ -33,7 +33,9 @@ from boatyard.client.documents.builds import (
 from boatyard.client.documents.envelope import ErrorDocument
 from boatyard.daemon import policies
 from boatyard.errors import InvalidError, UnavailableError, UnsupportedError
+from boatyard.image.digest import Digest
 from boatyard.image.interruption import run_settled
+from boatyard.image.platform import Platform
 from boatyard.progress import Emit, Event, ExplainEvent, VertexEvent, WarningEvent
 from boatyard.runtime.container import ContainerSpec, Executor, Stdio, TerminalReceiver
 
@@ -226,9 +228,14 @@ class AbsentRequester:
     """A build's client that has gone: what only it could give is unavailable. Implements `Requester`."""
 
     def directory(
-        self, name: str, *, include: Sequence[str] = (), exclude: Sequence[str] = (), follow: Sequence[str] = ()
+        self, name: str, wanted: Wanted = WHOLE, *, progress: Progress | None = None
     ) -> AbstractAsyncContextManager[ClientDirectory]:
         return _Gone(f"the directory {name!r}")
+
+    def layout(
+        self, name: str, digest: Digest | None, platform: Platform, *, session: str = ""
+    ) -> AbstractAsyncContextManager[ClientDirectory]:
+        return _Gone(f"the OCI layout {name!r}")
 
     async def secret(self, id: str) -> bytes | None:
         return None
@@ -237,9 +244,6 @@ class AbsentRequester:
         return None
 
     async def upload(self, id: str) -> int | None:
-        return None
-
-    async def registry_credentials(self, host: str) -> None:
         return None
 
     async def output(self, index: int) -> None:

@@ -5,6 +5,8 @@ Specification: moby/buildkit, `session/upload/uploadprovider`.
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Mapping
 
 from grpclib.const import Status
@@ -13,8 +15,10 @@ from grpclib.server import Stream
 
 from boatyard._pb.upload_grpc import UploadBase
 from boatyard._pb.upload_pb2 import BytesMessage
+from boatyard.errors import StorageError
 from boatyard.session.metadata import one
-from boatyard.session.offered.streams import pieces_of
+
+_PIECE = 1 << 19
 
 
 class Upload(UploadBase):
@@ -29,5 +33,12 @@ class Upload(UploadBase):
         if descriptor is None:
             raise GRPCError(Status.NOT_FOUND, f"no http response from session for {path}")
         await stream.send_initial_metadata()
-        async for data in pieces_of(descriptor):
+        while data := await asyncio.to_thread(_read, descriptor):
             await stream.send_message(BytesMessage(data=data))
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, _PIECE)
+    except OSError as error:
+        raise StorageError(f"can't read what is to be uploaded: {error.strerror}") from error

@@ -38,15 +38,17 @@ from boatyard.build.llb.graph import (
 from boatyard.build.ops.cachemount import CacheMounts
 from boatyard.build.ops.exec import ExecStep
 from boatyard.build.ops.worker import BuildContext, Worker
-from boatyard.build.requester import ClientDirectory
+from boatyard.build.requester import WHOLE, ClientDirectory, Progress, Wanted
 from boatyard.build.result import LayersResult
 from boatyard.build.solver.step import SharedStep
 from boatyard.build.source.image import Images, NoFetcher
 from boatyard.errors import DeniedError, ExitError, InvalidError, NotFoundError, StorageError
 from boatyard.image.content.memory import MemoryStore
 from boatyard.image.database import Database
+from boatyard.image.digest import Digest
 from boatyard.image.layer.chain import Chain, LayerId
 from boatyard.image.layer.store import LayerStore
+from boatyard.image.platform import Platform
 from boatyard.image.platform import parse as parse_platform
 from boatyard.image.snapshot.copying import CopyingSnapshotter
 from boatyard.image.snapshot.snapshotter import SnapshotId
@@ -100,7 +102,12 @@ class Client:
     agents: dict[str, str] = field(default_factory=dict)
 
     def directory(
-        self, name: str, *, include: Sequence[str] = (), exclude: Sequence[str] = (), follow: Sequence[str] = ()
+        self, name: str, wanted: Wanted = WHOLE, *, progress: Progress | None = None
+    ) -> AbstractAsyncContextManager[ClientDirectory]:
+        raise NotFoundError(name)
+
+    def layout(
+        self, name: str, digest: Digest | None, platform: Platform, *, session: str = ""
     ) -> AbstractAsyncContextManager[ClientDirectory]:
         raise NotFoundError(name)
 
@@ -109,9 +116,6 @@ class Client:
 
     async def ssh_agent(self, id: str) -> str | None:
         return self.agents.get(id)
-
-    async def registry_credentials(self, host: str) -> None:
-        return None
 
     async def upload(self, id: str) -> int | None:
         return None

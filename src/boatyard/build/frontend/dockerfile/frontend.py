@@ -24,7 +24,7 @@ from boatyard.build.frontend.dockerfile.parser import parse
 from boatyard.build.frontend.dockerfile.together import together
 from boatyard.build.frontend.dockerfile.unused import unused_arguments
 from boatyard.build.llb.graph import SourceLocation
-from boatyard.errors import BoatyardError, NotFoundError, UnsupportedError
+from boatyard.errors import BoatyardError, MissingCapabilityError, NotFoundError, UnsupportedError
 from boatyard.image.platform import Platform
 from boatyard.progress import Range, WarningEvent
 
@@ -171,7 +171,9 @@ def _missing_capability(options: Mapping[str, str]) -> UnsupportedError | None:
         wanted, _, extra = name.partition("+")
         if wanted.removeprefix("moby.buildkit.frontend.") in _CAPABILITIES:
             continue
-        missing = UnsupportedError(f"the frontend hasn't the capability {wanted!r}, which the client needs")
+        missing = MissingCapabilityError(
+            f"the frontend hasn't the capability {wanted!r}, which the client needs", name=wanted
+        )
         if extra != "forward":
             raise missing
     return missing

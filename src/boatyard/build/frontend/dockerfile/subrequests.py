@@ -17,7 +17,7 @@ from boatyard.build.frontend.dockerfile.instructions import Dockerfile
 from boatyard.build.frontend.dockerfile.lint import LintReport
 from boatyard.build.llb import codec
 from boatyard.build.llb.graph import Graph
-from boatyard.errors import BoatyardError, UnsupportedError
+from boatyard.errors import BoatyardError, UnknownQuestionError
 
 DESCRIBE = "frontend.subrequests.describe"
 OUTLINE = "frontend.outline"
@@ -49,7 +49,9 @@ def _answer(name: str, document: Any, text: str | None = None, status: int | Non
 
 def check_known(name: str) -> None:
     if name not in _ABOUT:
-        raise UnsupportedError(f"unsupported request {name!r}", hint=f"known are {', '.join(sorted(_ABOUT))}")
+        raise UnknownQuestionError(
+            f"unsupported request {name!r}", hint=f"known are {', '.join(sorted(_ABOUT))}", name=name
+        )
 
 
 def describe() -> Answer:

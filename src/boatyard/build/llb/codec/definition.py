@@ -67,10 +67,11 @@ def _digest(encoding: bytes) -> Digest:
 
 def encode(graph: Graph) -> bytes:
     """A `pb.Definition`: inputs before what uses them, and a last op that names the root. Nothing for scratch."""
-    return definition(graph).SerializeToString(deterministic=True)
+    return to_message(graph).SerializeToString(deterministic=True)
 
 
-def definition(graph: Graph) -> pb.Definition:
+def to_message(graph: Graph) -> pb.Definition:
+    """`encode`, as a message."""
     message = pb.Definition()
     if graph.root is None:
         return message
@@ -135,6 +136,11 @@ def decode(data: bytes) -> Graph:
         message.ParseFromString(data)
     except DecodeError as error:
         raise InvalidError("the build graph is not a definition in protobuf") from error
+    return from_message(message)
+
+
+def from_message(message: pb.Definition) -> Graph:
+    """`decode`, of what is a message already."""
     encodings = getattr(message, "def")
     if len(encodings) > MAX_VERTICES + 1:
         raise InvalidError(f"the build graph has {len(encodings) - 1} vertices; {MAX_VERTICES} are allowed")

@@ -9,13 +9,13 @@ from typing import Any
 from google.protobuf.json_format import MessageToDict
 
 from boatyard._pb import ops_pb2 as pb
-from boatyard.build.llb.codec.definition import definition, in_order
+from boatyard.build.llb.codec.definition import in_order, to_message
 from boatyard.build.llb.graph import Graph, OpMetadata, Vertex
 
 
 def as_json(graph: Graph) -> dict[str, Any]:
     """`def` and `source` are protobuf's own JSON (zero values left out, 64-bit numbers as text, bytes in base64)."""
-    message = definition(graph)
+    message = to_message(graph)
     vertices: dict[str, Vertex] = {}
     if graph.root is not None:
         vertices = {vertex.digest: vertex for vertex in in_order(graph.root.vertex)}

@@ -34,7 +34,7 @@ def exec_op(message: pb.ExecOp, inputs: int) -> graph.ExecOp:
         raise InvalidError("an exec step has no arguments")
     if not any(mount.dest == "/" for mount in message.mounts):
         raise InvalidError("an exec step has no root file system")
-    mounts = tuple(_mount(mount, inputs) for mount in message.mounts)
+    mounts = tuple(mount(item, inputs) for item in message.mounts)
     outputs = [
         mount.output
         for mount in mounts
@@ -74,7 +74,7 @@ def _meta(message: pb.Meta) -> graph.Meta:
     )
 
 
-def _mount(message: pb.Mount, inputs: int) -> graph.Mount:
+def mount(message: pb.Mount, inputs: int) -> graph.Mount:
     if not message.dest:
         raise InvalidError("a mount of an exec step has no destination")
     kind = _enum(graph.MountType, message.mountType)

@@ -1,0 +1,201 @@
+"""A solve request from its message to its answer. Read this page first.
+
+    SolveRequest ─▶ BuildRequest ─▶ build.service ─▶ SolveResponse
+
+A request without graph and frontend is one whose client is the frontend: it calls the gateway meanwhile (`gateway/`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+
+from boatyard._pb.control_pb2 import CacheOptionsEntry, SolveRequest, SolveResponse
+from boatyard._pb.wellknown import Any
+from boatyard.api.buildkit import details, errors, values
+from boatyard.api.buildkit.active import ActiveBuild, ActiveBuilds
+from boatyard.api.buildkit.backend import Backend
+from boatyard.api.buildkit.gateway.guest import Guest
+from boatyard.api.buildkit.requester import SessionRequester, Wish
+from boatyard.api.buildkit.verifier import SessionVerifier
+from boatyard.build.exporter.options import flag
+from boatyard.build.frontend.base import FrontendRequest, FrontendResult, GuestBridge
+from boatyard.build.llb import codec
+from boatyard.build.request import BuildReply, BuildRequest, Export
+from boatyard.errors import BoatyardError, InvalidError, UnsupportedError
+from boatyard.image.interruption import settled
+from boatyard.progress import Event, WarningEvent
+
+DESCRIPTOR = "containerimage.descriptor"
+_EPOCH = "source-date-epoch"
+_EPOCH_ARGUMENT = "build-arg:SOURCE_DATE_EPOCH"
+_DATED = frozenset({"image", "oci", "docker"})
+"""Exporters that take the time of an image as an attribute."""
+_SAME = {"moby": "image"}
+"""Exporters that are one of ours under another name: dockerd's image store is ours."""
+COMPATIBLE = (0, 10, 20, 30)
+_REMOTE_CACHES = ("registry", "local", "gha", "s3", "azblob")
+
+
+async def solve(request: SolveRequest, backend: Backend, builds: ActiveBuilds) -> SolveResponse:
+    """Run a request to its end. GRPCError with all that is known of a failure; cancelling cancels the build."""
+    ref = request.Ref
+    async with builds.begin(ref) as active, AsyncExitStack() as stack:
+        frontend: ClientFrontend | None = None
+        is_guest = not request.Frontend and not getattr(request.Definition, "def")
+        if is_guest:
+            frontend = ClientFrontend(active)
+            stack.push_async_callback(frontend.close)
+        try:
+            asked, warnings = build_request(request, frontend)
+            wishes = [Wish(export.type, flag(export.attrs, "tar", True)) for export in asked.exports]
+            requester = await stack.enter_async_context(SessionRequester(request.Session, backend.places, wishes))
+            verifier = None
+            if request.SourcePolicySession:
+                verifier = SessionVerifier(backend.places.sessions, request.SourcePolicySession)
+            reply = await _run(active, backend, asked, requester, verifier, warnings)
+        except BoatyardError as error:
+            raise errors.grpc_error(error, _frontend(request)) from error
+        return SolveResponse(ExporterResponse=response(reply))
+
+
+def _frontend(request: SolveRequest) -> list[Any]:
+    return [details.frontend(request.Frontend, request.FrontendAttrs.get("source", ""))] if request.Frontend else []
+
+
+async def _run(
+    active: ActiveBuild,
+    backend: Backend,
+    request: BuildRequest,
+    requester: SessionRequester,
+    verifier: SessionVerifier | None,
+    warnings: Sequence[WarningEvent],
+) -> BuildReply:
+    def ignore(event: Event) -> None:
+        """Who wants to know follows the build."""
+
+    building = asyncio.ensure_future(backend.builder.run(request, requester, ignore, verifier=verifier))
+    try:
+        await asyncio.sleep(0)  # its first step is to be recorded
+        active.begun.set()
+        if recording := backend.history.running(active.ref):
+            for warning in warnings:
+                recording.add(warning)
+        return await asyncio.shield(building)
+    except asyncio.CancelledError:
+        requester.abort()  # no thread of the build waits for the client any more
+        building.cancel()
+        await settled(asyncio.gather(building, return_exceptions=True))
+        raise
+
+
+class ClientFrontend:
+    """The client as a frontend: it is given the bridge, and asks and returns over the gateway. One per build; closed at
+    the end of the build, as what it made can still be looked at while the result is exported."""
+
+    def __init__(self, active: ActiveBuild) -> None:
+        self._active = active
+        self._guest: Guest | None = None
+
+    async def __call__(self, bridge: GuestBridge, request: FrontendRequest) -> FrontendResult:
+        self._guest = Guest(bridge, request)
+        self._active.serve(self._guest)
+        return await self._guest.returned()
+
+    async def close(self) -> None:
+        if self._guest is not None:
+            await self._guest.close()
+
+
+def build_request(request: SolveRequest, frontend: ClientFrontend | None) -> tuple[BuildRequest, list[WarningEvent]]:
+    """In the builder's own terms, and what is to be said about what it leaves out. InvalidError, UnsupportedError."""
+    if request.CompatibilityVersion not in COMPATIBLE:
+        raise InvalidError(
+            f"unsupported compatibility-version {request.CompatibilityVersion}", hint="known are 10, 20 and 30"
+        )
+    if request.ProxyNetwork:
+        raise UnsupportedError("a proxy network for steps is not supported yet", hint="leave --proxy-network out")
+    options = dict(request.FrontendAttrs)
+    warnings = [*_check_cache(request), *_check_attestations(options)]
+    graph = codec.from_message(request.Definition) if getattr(request.Definition, "def") else None
+    if graph is not None and request.Frontend:
+        raise InvalidError("a build is of a graph or by a frontend, not both")
+    if request.Frontend:
+        options = {**options, "frontend": request.Frontend}
+    return (
+        BuildRequest(
+            ref=request.Ref,
+            options=options,
+            graph=graph,
+            frontend=frontend,
+            inputs={name: codec.from_message(definition) for name, definition in request.FrontendInputs.items()},
+            exports=_exports(request),
+            entitlements=frozenset(request.Entitlements),
+            source_policies=values.policies([request.SourcePolicy], "the request's source policy"),
+            scope=options.get("vcs:localdir:context") or options.get("context", "") or request.Session,
+            internal=request.Internal,
+            keep_remains=frontend is not None,
+        ),
+        warnings,
+    )
+
+
+def _exports(request: SolveRequest) -> list[Export]:
+    asked = [(each.Type, dict(each.Attrs)) for each in request.Exporters]
+    if not asked and request.ExporterDeprecated:
+        asked = [(request.ExporterDeprecated, dict(request.ExporterAttrsDeprecated))]
+    epoch = request.FrontendAttrs.get(_EPOCH_ARGUMENT, "")
+    exports = []
+    for type, attrs in asked:
+        type = _SAME.get(type, type)
+        if type in _DATED and epoch.isdigit():
+            attrs.setdefault(_EPOCH, epoch)
+        exports.append(Export(type, attrs))
+    return exports
+
+
+def _check_cache(request: SolveRequest) -> list[WarningEvent]:
+    """Caches elsewhere are not supported yet. A build is the same without one to import; one that should be exported
+    is missed."""
+    cache = request.Cache
+    imports = [*cache.Imports, *(CacheOptionsEntry(Type="registry") for _ in cache.ImportRefsDeprecated)]
+    exports = [*cache.Exports, *(CacheOptionsEntry(Type="registry") for _ in [cache.ExportRefDeprecated] if _)]
+    warnings = [_warning(f"importing a build cache ({each.Type}) is not supported yet") for each in imports]
+    for each in exports:
+        text = f"exporting the build cache ({each.Type}) is not supported yet"
+        if each.Type not in (*_REMOTE_CACHES, "inline"):
+            raise InvalidError(f"unknown cache exporter: {each.Type!r}")
+        if each.Type != "inline" and not flag(each.Attrs, "ignore-error"):
+            raise UnsupportedError(text, hint="leave --cache-to out, or add ignore-error=true")
+        warnings.append(_warning(text))
+    return warnings
+
+
+def _check_attestations(options: Mapping[str, str]) -> list[WarningEvent]:
+    warnings = []
+    for name, value in options.items():
+        kind = name.removeprefix("attest:").removeprefix("build-arg:BUILDKIT_ATTEST_").lower()
+        if kind == name.lower() or "disabled=true" in value:
+            continue
+        text = f"attestations ({kind}) are not supported yet"
+        if "inline-only=true" not in value:
+            raise UnsupportedError(text, hint="build without them: `--provenance=false --sbom=false`")
+        warnings.append(_warning(text))
+    return warnings
+
+
+def _warning(text: str) -> WarningEvent:
+    return WarningEvent(code="NotSupported", short=text)
+
+
+def response(reply: BuildReply) -> dict[str, str]:
+    """In the form that clients read: a descriptor is JSON in base64."""
+    told = dict(reply.response)
+    if DESCRIPTOR in told:
+        told[DESCRIPTOR] = b64encode(told[DESCRIPTOR].encode()).decode()
+    for name, value in reply.metadata.items():
+        if name.startswith("frontend."):
+            told[name] = value.decode("utf-8", "replace")
+    return told
