@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from boatyard.build.tree.index import LocalNode, StatIndex
+from boatyard.build.tree.scan import ClientTree
 from boatyard.image.layer.compression import Compression
+from boatyard.paths.filter import Filter
 from fixtures.filework import Dir, File, Link, Workshop, grow
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("private_mounts")]
@@ -93,3 +96,29 @@ async def test_a_directory_that_was_copied_can_be_keyed_and_copied_again(worksho
     again = await (await tree.current()).content_key([])
     assert await workshop.shown(await workshop.copy(tree, src="/", dest="/x")) == await workshop.shown(first)
     assert (await tree.content_key([])).digest == again.digest
+
+
+def test_a_file_that_got_another_name_elsewhere_is_not_read_again(tmp_path: Path) -> None:
+    root = tmp_path / "given"
+    grow(root, FILES)
+    descriptor = os.open(root, os.O_RDONLY)
+    index = StatIndex(tmp_path / "index")
+
+    def scanned() -> LocalNode:
+        tree = ClientTree(descriptor, Filter(), index, given=True)
+        node = tree.child(tree.root, "a")
+        assert node is not None
+        return node
+
+    first = scanned()
+    assert not first.learned
+    tree = ClientTree(descriptor, Filter(), index, given=True)
+    tree.learn(list(tree.children(tree.root)))
+    os.link(root / "a", tmp_path / "elsewhere")
+    linked = scanned()
+    assert (linked.learned, linked.racy, linked.nlink) == (True, False, 2)
+    (root / "new").write_text("content of b")
+    os.utime(root / "new", ns=(linked.mtime_ns, linked.mtime_ns))
+    os.rename(root / "new", root / "a")
+    assert not scanned().learned
+    os.close(descriptor)

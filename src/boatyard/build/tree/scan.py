@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import NamedTuple
 
+import msgspec
+
 from boatyard.build.tree.index import LocalNode, StatIndex, is_racy
 from boatyard.build.tree.node import NO_XATTRS, Node, join
 from boatyard.build.tree.reading import digest_of, in_parallel
@@ -70,7 +72,7 @@ class ClientTree:
         self._filter = filter
         self._index = index
         with index.lock:
-            self.listing = scan(self._descriptor, filter, index)
+            self.listing = scan(self._descriptor, filter, index, given=given)
         self._scanned = time.monotonic()
 
     @property
@@ -209,7 +211,7 @@ class ClientReader:
         if not self._given and not is_same(node, os.fstat(descriptor)):
             raise ContextChangedError(node.path)
         if digest:
-            _finish(node, digest, found, is_racy(node, self._opened))
+            _finish(node, digest, found, not self._given and is_racy(node, self._opened))
             if digest != node.digest:
                 raise ContextChangedError(node.path)
         return node.xattrs if node.learned else found
@@ -239,6 +241,19 @@ def is_same(node: LocalNode, status: os.stat_result) -> bool:
     )
 
 
+def is_linked(node: LocalNode, status: os.stat_result) -> bool:
+    """Of a file that nobody changes: nothing has happened to it but that it got or lost names elsewhere, which changes
+    ctime. Where ctime alone has changed, it may be another file with the number of one that is gone."""
+    return (
+        node.nlink != status.st_nlink
+        and node.size == status.st_size
+        and node.mtime_ns == status.st_mtime_ns
+        and node.inode == status.st_ino
+        and node.mode == status.st_mode
+        and node.device == status.st_dev
+    )
+
+
 def _unreadable(path: str, why: str | None) -> DeniedError:
     return DeniedError(
         f"can't read /{path} in the build context: {why}",
@@ -258,8 +273,9 @@ class _Place(NamedTuple):
     excludes: bool
 
 
-def scan(descriptor: int, filter: Filter, index: StatIndex) -> Listing:
-    """Look at everything below the descriptor that the filter leaves in. The index's lock is held."""
+def scan(descriptor: int, filter: Filter, index: StatIndex, *, given: bool = False) -> Listing:
+    """Look at everything below the descriptor that the filter leaves in. The index's lock is held. `given`: nobody
+    changes the files."""
     plan = filter.plan(descriptor)
     root = _local("", os.fstat(descriptor), "")
     root.mode = stat.S_IFDIR | 0o755  # Docker's contexts have no root directory of their own
@@ -267,7 +283,7 @@ def scan(descriptor: int, filter: Filter, index: StatIndex) -> Listing:
     implied: list[LocalNode] = []
     stack = [_Place(root, plan.is_whole, plan.excluding is not None)]
     while stack:
-        stack.extend(reversed(_scan_directory(descriptor, stack.pop(), plan, index, listing, implied)))
+        stack.extend(reversed(_scan_directory(descriptor, stack.pop(), plan, index, listing, implied, given)))
     for node in reversed(implied):
         if not listing.children[node.path]:
             _forget(listing, node)
@@ -278,7 +294,13 @@ def scan(descriptor: int, filter: Filter, index: StatIndex) -> Listing:
 
 
 def _scan_directory(
-    root: int, place: _Place, plan: Plan, index: StatIndex, listing: Listing, implied: list[LocalNode]
+    root: int,
+    place: _Place,
+    plan: Plan,
+    index: StatIndex,
+    listing: Listing,
+    implied: list[LocalNode],
+    given: bool,
 ) -> list[_Place]:
     """Put what a directory holds into the listing and the index. The directories in it, sorted."""
     path = place.node.path
@@ -298,7 +320,9 @@ def _scan_directory(
         now = time.time_ns()
         for name, status in _statuses(directory, path, place, plan):
             node = known.get(name)
-            if node is None or not is_same(node, status) or node.racy:
+            if given and node is not None and is_linked(node, status):
+                node = msgspec.structs.replace(node, nlink=status.st_nlink, changed_ns=status.st_ctime_ns)
+            elif node is None or not is_same(node, status) or (node.racy and not given):
                 if stat.S_ISSOCK(status.st_mode):
                     listing.sockets.append(join(path, name))
                     continue
