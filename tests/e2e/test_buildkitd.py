@@ -28,7 +28,7 @@ from fixtures.certificates import Authority
 
 pytestmark = pytest.mark.root
 
-CYCLES = int(os.environ.get("BOAT_START_STOP_CYCLES", "48"))
+CYCLES = int(os.environ.get("BOAT_START_STOP_CYCLES", "36"))
 LANES = 3
 
 
