@@ -117,7 +117,7 @@ def test_an_output_beside_the_dockerfile_is_not_in_the_context(yard: Yard, tmp_p
         (["-t", "UPPER"], 2, ["UPPER", "upper"]),
         (["-t", "two words"], 2, ["white space"]),
         (["--platform", "nosuch"], 2, ["nosuch", "linux/amd64"]),
-        (["--push"], 6, ["not supported"]),
+        (["--push"], 2, ["no name", "-t"]),
         (["--secret", "id=x,src=/nosuch"], 3, ["/nosuch", "env="]),
         (["--progress", "nosuch"], 2, ["rawjson"]),
         (["--network", "host"], 5, ["network.host", "entitlements"]),
@@ -335,7 +335,9 @@ def test_no_daemon_where_one_was_named(yard: Yard, tmp_path: Path) -> None:
     assert yard.run("images", check=False, environment=there_is_none).returncode == 9
     assert yard.run("daemon", "status", check=False, environment=there_is_none).returncode == 1
     assert yard.run("version", check=False, environment=there_is_none).returncode == 9
-    assert "only unix sockets" in yard.fails("images", environment={"BOAT_HOST": "tcp://there:1234"})
+    assert "no daemon answers at tcp://there.invalid:1234" in yard.fails(
+        "images", environment={"BOAT_HOST": "tcp://there.invalid:1234"}
+    )
 
 
 def test_who_may_not_talk_to_the_daemon_is_told_how(yard: Yard) -> None:

@@ -11,7 +11,6 @@ import ssl
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from boatyard.client.calls import images, system
 from boatyard.client.endpoint import Certificates, TcpEndpoint
 from boatyard.client.sync import Client
 from boatyard.errors import DeniedError, UnavailableError
+from fixtures.boatd import started
 from fixtures.certificates import Authority
 
 pytestmark = pytest.mark.root
@@ -36,7 +36,6 @@ HEALTH = "/grpc.health.v1.Health/Check"
 @dataclass
 class Daemon:
     port: int
-    plain: int
     place: Path
     authority: Authority
 
@@ -47,25 +46,6 @@ class Daemon:
             self.port,
             Certificates(f"{directory}/ca.pem", f"{directory}/cert.pem", f"{directory}/key.pem"),
         )
-
-
-def started(place: Path, *flags: str) -> tuple[subprocess.Popen[str], list[str]]:
-    """Its addresses, as it tells them when it is ready."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "boatyard.daemon", "--root", f"{place}/root", "--run", f"{place}/run", *flags],
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "BOATD_CONFIG": f"{place}/none.toml"} | {"BOATD_GROUP": ""},
-    )
-    assert process.stderr is not None
-    said = ""
-    for line in process.stderr:
-        said += line
-        if " serves " in line:
-            threading.Thread(target=process.stderr.read, daemon=True).start()
-            return process, line.partition(" serves ")[2].partition(", root ")[0].split(", ")
-    raise AssertionError(f"it did not start: {said}")
 
 
 @pytest.fixture
@@ -79,7 +59,6 @@ def place() -> Iterator[Path]:
 def daemon() -> Iterator[Daemon]:
     with tempfile.TemporaryDirectory(prefix="boatd-") as directory:
         place = Path(directory)
-        (place / "none.toml").write_text("")
         authority = Authority(place / "certificates")
         server = authority.sign("server", "DNS:localhost")
         authority.sign("client")
@@ -91,7 +70,7 @@ def daemon() -> Iterator[Daemon]:
             *("--tlscacert", authority.ca, "--tlscert", server.cert, "--tlskey", server.key),
         )
         assert addresses[0] == f"unix://{place}/run/boatd.sock"
-        yield Daemon(int(addresses[1].rpartition(":")[2]), 0, place, authority)
+        yield Daemon(int(addresses[1].rpartition(":")[2]), place, authority)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
 
@@ -161,6 +140,7 @@ def test_a_client_of_another_authority_is_refused(daemon: Daemon) -> None:
     with pytest.raises(UnavailableError) as caught:
         Client(TcpEndpoint("localhost", daemon.port, certificates)).call(system.info(), timeout=20)
     assert "may not accept" in (caught.value.hint or "")
+    assert "a client is refused: certificate verify failed" in (daemon.place / "boatd.log").read_text()
 
 
 def test_a_daemon_of_another_authority_is_not_trusted(daemon: Daemon) -> None:
@@ -183,6 +163,7 @@ def test_a_client_without_tls_is_refused_and_the_daemon_goes_on(daemon: Daemon) 
     assert Client(daemon.endpoint()).call(system.info(), timeout=20)
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
 def test_old_versions_of_tls_are_refused(daemon: Daemon) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(daemon.authority.ca)
@@ -211,7 +192,6 @@ def test_grpc_is_served_beside_it(daemon: Daemon) -> None:
 
 
 def test_everybody_gets_in_only_where_that_was_asked_for(place: Path) -> None:
-    (place / "none.toml").write_text("")
     command = [sys.executable, "-m", "boatyard.daemon", "--root", f"{place}/root", "--run", f"{place}/run"]
     refused = subprocess.run([*command, "--listen", "tcp://127.0.0.1:0"], capture_output=True, text=True)
     assert refused.returncode == 1

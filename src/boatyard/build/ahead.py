@@ -42,9 +42,14 @@ class DescribeAhead:
     async def _describe(self, result: LayersResult) -> None:
         async with self._turn:
             try:
-                await asyncio.to_thread(self._layers.describe, result.layers)
+                await asyncio.to_thread(self._describe_made, result)
             except BoatyardError as error:
                 log.info("a layer can't be described ahead: %s", error)  # the exporter will find the same, and tell
+
+    def _describe_made(self, result: LayersResult) -> None:
+        """Of layers that came with a blob enough is known; that may not even have been fetched."""
+        made = [layer for layer in result.layers if self._layers.get(layer).origin is None]
+        self._layers.describe(tuple(made))
 
     async def close(self) -> None:
         """What waits is dropped. A thread that hashes goes on, for the layer store alone: nobody waits for it, as that

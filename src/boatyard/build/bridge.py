@@ -126,7 +126,9 @@ class JobBridge:
             found = await oci_layout.take(source, platform, self._context.requester, images, self._worker.layers)
         else:
             mode = source.attrs.get("image.resolvemode", mode)
-            found = await images.find(references.parse(name).with_default_tag(), platform, mode)
+            found = await images.find(
+                references.parse(name).with_default_tag(), platform, self._context.requester, mode
+            )
         check_digest(source, found)
         return found
 

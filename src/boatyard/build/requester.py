@@ -13,6 +13,7 @@ from typing import Protocol
 
 from boatyard.image.digest import Digest
 from boatyard.image.platform import Platform
+from boatyard.registry.credential import Credential
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,9 @@ class Requester(Protocol):
     async def upload(self, id: str) -> int | None:
         """A readable descriptor of a stream that the client sends (a tar context on its standard input), or None.
         The caller closes it."""
+
+    async def registry_credentials(self, host: str) -> Credential | None:
+        """For a registry's domain, as references name it; None if the client has none."""
 
     async def output(self, index: int) -> OutputTarget | None:
         """Where the result of the request's exporter number `index` goes, or None if the client named no target."""

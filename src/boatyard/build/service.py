@@ -316,7 +316,7 @@ class BuildService:
             target = await requester.output(number)
             async with self._exporting(request, number, export, tell) as step:
                 exported = await self._exporters[export.type](
-                    step, ExportRequest(images, export.attrs, target, multi_platform)
+                    step, ExportRequest(images, export.attrs, target, multi_platform, requester)
                 )
                 if target is not None and target.finish is not None:
                     await target.finish()

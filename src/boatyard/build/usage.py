@@ -119,12 +119,14 @@ class UsageList:
             )
 
     def _kept_sources(self) -> Iterator[Usage]:
-        """Git mirrors, downloads and what is remembered of contexts: files of the sources' own."""
+        """Git mirrors, downloads, clients' directories and what is remembered of contexts: files of the sources'
+        own."""
         for name, type, what in (
             ("git", GIT, "git repository"),
             ("http", LOCAL, "download"),
             ("local/indexes", LOCAL, "stat cache"),
             ("local/copies", LOCAL, "notes of a copy"),
+            ("local/mirrors", LOCAL, "copy of a client's directory"),
         ):
             parent = self._directory / name
             for path in sorted(parent.iterdir()) if parent.is_dir() else ():

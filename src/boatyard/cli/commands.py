@@ -61,6 +61,12 @@ _DAEMON: Mapping[str, Entry] = {
     "logs": Entry("boatyard.cli.daemon:logs", "Show boatd's log"),
 }
 
+_MANIFEST: Mapping[str, Entry] = {
+    "inspect": Entry(
+        "boatyard.cli.registry.direct:manifest_inspect", "Show a manifest or index as its registry has it"
+    ),
+}
+
 COMMANDS: Mapping[str, Entry] = {
     "build": Entry("boatyard.cli.build.command:build", "Build an image from a Dockerfile", section="Common"),
     "bake": Entry("boatyard.cli.bake.command:bake", "Build the targets of a bake or compose file", section="Common"),
@@ -75,6 +81,13 @@ COMMANDS: Mapping[str, Entry] = {
         "boatyard.cli.completion.command:completion", "Print a shell's completion script", section="Other"
     ),
     "version": Entry("boatyard.cli.version:version", "Show versions of boat and boatd", section="Other"),
+    "pull": Entry("boatyard.cli.registry.transfer:pull", "Fetch an image from its registry", section="Common"),
+    "push": Entry("boatyard.cli.registry.transfer:push", "Send an image to its registry", section="Common"),
+    "login": Entry("boatyard.cli.registry.direct:login", "Log in to a registry", section="Registries"),
+    "logout": Entry("boatyard.cli.registry.direct:logout", "Forget credentials", section="Registries"),
+    "copy": Entry("boatyard.cli.registry.direct:copy", "Copy an image between registries", section="Registries"),
+    "tags": Entry("boatyard.cli.registry.direct:tags", "List the tags of a repository", section="Registries"),
+    "manifest": _group("Look at manifests in registries", _MANIFEST, section="Registries"),
     "tag": Entry("boatyard.cli.image.change:tag", "Give an image another name", section="Images"),
     "rmi": Entry("boatyard.cli.image.change:rm", "Remove images", section="Images"),
     "history": Entry("boatyard.cli.image.history:history", "Show the steps an image was made by", section="Images"),

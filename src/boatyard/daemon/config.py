@@ -174,7 +174,6 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 NOT_YET = (
-    ("registry",),
     ("frontend", "insist_on_syntax_image"),
     ("frontend", "gateway"),
     ("frontend", "gateway_repositories"),

@@ -30,8 +30,9 @@ from boatyard.build.prune import Policy, Pruner, default_policies
 from boatyard.build.results import ChainResults, chain_of
 from boatyard.build.service import BuildService
 from boatyard.build.solver.scheduler import Solver
-from boatyard.build.source.image import Images, NoFetcher
+from boatyard.build.source.image import Images
 from boatyard.build.source.occupancy import Occupancy, drop_leftovers
+from boatyard.build.source.registry import RegistryFetcher
 from boatyard.build.usage import UsageList
 from boatyard.client.documents.system import Check, Component
 from boatyard.daemon import policies as source_policies
@@ -50,6 +51,7 @@ from boatyard.errors import BoatyardError
 from boatyard.image import documents, gc
 from boatyard.image.content.directory import DirectoryStore
 from boatyard.image.database import Database
+from boatyard.image.elsewhere import BlobSources
 from boatyard.image.interruption import run_settled
 from boatyard.image.layer.chain import LayerId
 from boatyard.image.layer.store import LayerStore
@@ -59,6 +61,8 @@ from boatyard.image.snapshot.area import remove_tree
 from boatyard.image.snapshot.choice import choose_snapshotter
 from boatyard.image.store import ImageStore
 from boatyard.image.transfer import ImageTransfer
+from boatyard.registry.hosts import Hosts, HostSettings
+from boatyard.registry.hub import Hub
 from boatyard.runtime import doctor
 from boatyard.runtime.cdi.registry import Device, Registry
 from boatyard.runtime.executor import OciExecutor, RuntimeConfig
@@ -107,6 +111,7 @@ class Stores:
     images: ImageStore
     leases: Leases
     happenings: ImageHappenings
+    hub: Hub
 
 
 @asynccontextmanager
@@ -133,7 +138,7 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
         cache_mounts = CacheMounts(root / "cache-mounts", occupancy=occupancy)
         cache_mounts.cleanup()
         sources = _made(root / "sources")
-        for kind in ("git", "http", "local/indexes", "local/copies"):
+        for kind in ("git", "http", "local/indexes", "local/copies", "local/mirrors"):
             drop_leftovers(sources / kind)
         scratch = _emptied(sources / "uploads")
         solver = Solver(records, ChainResults(stores.layers), parallelism=config.max_parallelism or _parallelism())
@@ -141,7 +146,7 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
         devices = Registry(config.cdi.spec_dirs, config.cdi.auto_allowed) if config.cdi.enabled else None
         build_worker = Worker(
             layers=stores.layers,
-            images=Images(stores.images, stores.layers, NoFetcher()),
+            images=Images(stores.images, stores.layers, RegistryFetcher(stores.hub, stores.images, stores.leases)),
             executor=executor,
             cache_mounts=cache_mounts,
             directory=sources,
@@ -220,6 +225,8 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
                 ImageTransfer(stores.images, stores.layers, stores.leases),
                 sweep,
                 stores.happenings,
+                stores.hub,
+                stores.leases,
             ),
             disk=Disk(usage, pruner, cache_mounts, stores.images),
             runs=Runs(
@@ -244,12 +251,23 @@ def _open_stores(config: Config, root: Path, stack: AsyncExitStack, events: Even
     snapshotter = choose_snapshotter(root / "snapshots", config.snapshotter)
     snapshotter.cleanup()
     # A blob that was packed from a snapshot is packed again if a power failure tears it: it is not waited for.
-    layers = LayerStore(database, content, snapshotter, derived=DirectoryStore(root, durable=False))
+    hub = Hub(content, BlobSources(database), _hosts(config), proxies=config.proxy.variables() or os.environ)
+    stack.callback(hub.close)
+    layers = LayerStore(database, content, snapshotter, derived=DirectoryStore(root, durable=False), elsewhere=hub)
     layers.cleanup()
     leases = Leases(database)
     leases.drop_process_leases()
     happenings = ImageHappenings(events, content)
-    return Stores(content, layers, ImageStore(database, content, told=happenings.change), leases, happenings)
+    return Stores(content, layers, ImageStore(database, content, told=happenings.change), leases, happenings, hub)
+
+
+def _hosts(config: Config) -> Hosts:
+    return Hosts(
+        {
+            domain: HostSettings(registry.mirrors, registry.http, registry.insecure, registry.ca)
+            for domain, registry in config.registry.items()
+        }
+    )
 
 
 def _frontends(config: FrontendConfig) -> dict[str, Frontend]:
@@ -270,7 +288,7 @@ def load_the_rest() -> None:
 
 def _exporters(stores: Stores) -> dict[str, Exporter]:
     return {
-        "image": ImageExporter(stores.images, stores.layers),
+        "image": ImageExporter(stores.images, stores.layers, stores.hub),
         "oci": ArchiveExporter(stores.layers, stores.leases, docker=False),
         "docker": ArchiveExporter(stores.layers, stores.leases, docker=True),
         "tar": TarExporter(stores.layers),

@@ -69,6 +69,13 @@ MIGRATIONS: tuple[str, ...] = (
         layers TEXT NOT NULL             -- JSON list of layer ids, lowest first
     ) STRICT;
     """,
+    """
+    CREATE TABLE blob_sources (
+        digest TEXT NOT NULL,
+        repository TEXT NOT NULL,        -- domain and path, where the blob was seen
+        PRIMARY KEY (digest, repository)
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 
 

@@ -19,10 +19,30 @@ class Stop:
 
     def __init__(self) -> None:
         self._event = threading.Event()
+        self._lock = threading.Lock()
+        self._listeners: dict[object, Callable[[], object]] = {}
         self.is_set = self._event.is_set
 
     def set(self) -> None:
-        self._event.set()
+        with self._lock:
+            self._event.set()
+            listeners = list(self._listeners.values())
+        for listener in listeners:
+            listener()
+
+    def when_set(self, listener: Callable[[], object]) -> Callable[[], object]:
+        """Have it called, in the thread that sets this, or at once if it is set already; unless what is returned is
+        called before."""
+        key = object()
+        with self._lock:
+            self._listeners[key] = listener
+        if self.is_set():
+            listener()
+        return lambda: self._listeners.pop(key, None)
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep, but no longer than until it is set; whether it is."""
+        return self._event.wait(seconds)
 
     def check(self) -> None:
         """CancelledBuildError once it is set."""

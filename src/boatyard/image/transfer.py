@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import msgspec
@@ -171,26 +171,56 @@ class ImageTransfer:
             self._layers.hold(chain)
             stack.callback(self._layers.let_go, chain)
 
-    def _compressed(self, target: Descriptor, compression: Compression) -> Descriptor:
+    @contextmanager
+    def published(
+        self, target: Descriptor, platform: Platform | None, compression: Compression
+    ) -> Iterator[Descriptor]:
+        """An image as it goes to a registry: its layers are blobs that anybody can fetch. It is held while this
+        lasts."""
+        if platform is not None:
+            target = documents.resolve_platform(self._layers.content, target, platform)
+        with self._leases.hold() as lease, ExitStack() as held:
+            self._hold(target, lease, held)
+            target = self._compressed(target, compression, force=False)
+            self._hold(target, lease, held)
+            yield target
+
+    def _compressed(self, target: Descriptor, compression: Compression, *, force: bool = True) -> Descriptor:
         """The same image with its layers in another compression; the documents are kept only for the archive's
-        making."""
+        making. Without `force`, layers that came with a blob keep it, and an image of such layers stays what it is."""
         content = self._layers.content
         if target.media_type in spec.INDEXES:
             index = documents.read_index(content, target)
             manifests = tuple(
-                msgspec.structs.replace(entry, digest=new.digest, size=new.size)
+                entry
+                if entry.media_type not in spec.INDEXES | spec.MANIFESTS or content.info(entry.digest) is None
+                else msgspec.structs.replace(entry, digest=new.digest, size=new.size)
                 for entry in index.manifests
-                for new in (self._compressed(entry, compression),)
+                for new in (self._compressed(entry, compression, force=force),)
             )
+            if manifests == index.manifests:
+                return target
             return documents.write(
                 content, spec.encode(msgspec.structs.replace(index, manifests=manifests)), target.media_type
             )
         manifest = documents.read_manifest(content, target)
+        if not force and (
+            manifest.config.media_type not in spec.CONFIGS
+            or not any(content.info(each.digest) is None and self._is_virtual(each) for each in manifest.layers)
+        ):
+            return target
         config = documents.read_config(content, manifest)
         chain = image_chain(self._layers, manifest.layers, config.rootfs.diff_ids)
-        blobs = self._layers.blobs(chain, compression, force=True)
+        if force:
+            blobs = self._layers.blobs(chain, compression, force=True)
+        else:
+            blobs = self._layers.published(chain, compression)
         changed = msgspec.structs.replace(manifest, layers=blobs)
         return documents.write(content, spec.encode(changed), target.media_type)
+
+    def _is_virtual(self, layer: Descriptor) -> bool:
+        """Listed by its diff ID, without a blob."""
+        return self._layers.find_layer(layer.digest) is not None
 
 
 def _is_name_of(text: str, image: Image) -> bool:

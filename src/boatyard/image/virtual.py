@@ -21,7 +21,7 @@ class LayerStreams:
 
     @contextmanager
     def open_layer(self, descriptor: Descriptor, diff_id: Digest | None) -> Iterator[BinaryIO]:
-        if self._layers.content.info(descriptor.digest) is not None:
+        if self._layers.content.info(descriptor.digest) is not None or self._layers.fetch(descriptor):
             try:
                 with verified(self._layers.content, descriptor) as stream:
                     yield stream

@@ -5,7 +5,6 @@ Specification: moby/buildkit, `session/filesync/filesync.go` (CopyFileWriter, Co
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -14,6 +13,7 @@ from typing import Any
 from boatyard._pb.filesync_grpc import FileSendStub
 from boatyard._pb.filesync_pb2 import BytesMessage
 from boatyard.errors import InvalidError, UnsupportedError
+from boatyard.image.interruption import run_settled
 from boatyard.session.failure import told
 from boatyard.session.filesync import Progress
 from boatyard.session.fsutil import transfer
@@ -79,7 +79,7 @@ async def send_directory(
                 await transfer.send(CallLine(call), sender, progress)
                 await call.end()
     finally:
-        await asyncio.to_thread(sender.close)
+        await run_settled(sender.close)
         os.close(root)
 
 

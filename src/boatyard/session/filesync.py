@@ -5,11 +5,11 @@ Specification: moby/buildkit, `session/filesync/filesync.go`.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from boatyard.errors import UnsupportedError
+from boatyard.image.interruption import run_settled
 from boatyard.session.failure import told
 from boatyard.session.fsutil import transfer
 from boatyard.session.fsutil.known import known_files
@@ -59,13 +59,13 @@ async def receive(
             FOLLOW: wanted.follow,
         }
     )
-    known = await asyncio.to_thread(known_files, root)
-    receiver = Receiver(root, known, seeds=seeds, trusted=trusted)
-    try:
-        with told(f"the client can't send its directory {wanted.name!r}"):
-            async with open_call(session.channel, METHOD, fields) as call:
-                await call.send_request()
+    with told(f"the client can't send its directory {wanted.name!r}"):
+        async with open_call(session.channel, METHOD, fields) as call:
+            await call.send_request()
+            # The client looks at its directory meanwhile.
+            receiver = Receiver(root, await run_settled(known_files, root), seeds=seeds, trusted=trusted)
+            try:
                 await transfer.receive(CallLine(call), receiver, progress)
-                await call.end()
-    finally:
-        await asyncio.to_thread(receiver.close)
+            finally:
+                await run_settled(receiver.close)
+            await call.end()

@@ -9,7 +9,6 @@ Mirrors outlive the daemon, but not the machine's being up: what wasn't on disk 
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import logging
 import os
@@ -92,7 +91,7 @@ class Mirrors:
         with ExitStack() as stack:
             mirror, seeds = await run_settled(self._taken_for, card, stack)
             await filesync.receive(session, wanted, mirror.fd, seeds=seeds, progress=progress)
-            await asyncio.to_thread(os.utime, mirror.directory)
+            await run_settled(os.utime, mirror.directory)
             yield mirror
 
     def _taken_for(self, card: _Card, stack: ExitStack) -> tuple[Mirror, list[int]]:

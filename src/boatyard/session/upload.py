@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 from boatyard._pb.upload_grpc import UploadStub
 from boatyard.errors import StorageError
+from boatyard.image.interruption import run_settled
 from boatyard.session.failure import told
 from boatyard.session.session import Session
 
@@ -51,12 +51,12 @@ async def _receive(session: Session, path: str, descriptor: int, progress: Calla
             pieces.append(message.data)
             waiting += len(message.data)
             if waiting >= _BATCH:
-                await asyncio.to_thread(_write, descriptor, pieces)
+                await run_settled(_write, descriptor, pieces)
                 size += waiting
                 pieces, waiting = [], 0
                 if progress is not None:
                     progress(size)
-        await asyncio.to_thread(_write, descriptor, pieces)
+        await run_settled(_write, descriptor, pieces)
 
 
 def _write(descriptor: int, pieces: list[bytes]) -> None:

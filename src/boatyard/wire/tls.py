@@ -5,9 +5,12 @@ Loads OpenSSL: only for those who listen on TCP, or talk to such.
 
 from __future__ import annotations
 
+import logging
 import ssl
 
 from boatyard.errors import InvalidError
+
+log = logging.getLogger(__name__)
 
 _PROTOCOLS = ["http/1.1", "h2"]
 """In this order: gRPC clients offer h2 alone, and who offers both wants a web server's answers."""
@@ -20,7 +23,21 @@ def server_context(cert: str, key: str, ca: str) -> ssl.SSLContext:
     if ca:
         context.verify_mode = ssl.CERT_REQUIRED
     context.set_alpn_protocols(_PROTOCOLS)
+    context.sslobject_class = _ServerEnd
     return context
+
+
+class _ServerEnd(ssl.SSLObject):
+    """asyncio tells nobody why a handshake failed."""
+
+    def do_handshake(self) -> None:
+        try:
+            super().do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLError as error:
+            log.info("a client is refused: %s", (error.reason or str(error)).replace("_", " ").lower())
+            raise
 
 
 def client_context(cert: str, key: str, ca: str) -> ssl.SSLContext:

@@ -14,6 +14,7 @@ from boatyard.api.engine.call import Call, Query
 from boatyard.api.engine.version import MAXIMUM
 from boatyard.api.stream import Running
 from boatyard.build.frontend.dockerfile import options as frontend
+from boatyard.build.request import Export
 from boatyard.errors import BoatyardError, InvalidError, UnsupportedError
 from boatyard.image.platform import Platform
 
@@ -22,15 +23,15 @@ async def nothing(*_: Any) -> Any:
     raise AssertionError("the parameters are all there is")
 
 
-def parse(*, version: tuple[int, ...] = MAXIMUM, **parameters: Any) -> BuildOptions:
+def parse(*, version: tuple[int, ...] = MAXIMUM, with_session: bool = False, **parameters: Any) -> BuildOptions:
     query = Query(urlencode(parameters, doseq=True).encode())
-    return build_options.parse(Call(version, {}, query, {}, nothing, nothing, Running()))
+    return build_options.parse(Call(version, {}, query, {}, nothing, nothing, Running()), with_session=with_session)
 
 
 def test_a_bare_request_builds_the_dockerfile_without_a_name() -> None:
     options = parse()
     assert options.attrs == {"filename": "Dockerfile"}
-    assert options.export.type == "image" and not options.export.attrs
+    assert options.exports == (Export("image"),)
     assert not options.quiet
 
 
@@ -97,12 +98,23 @@ def test_what_clients_send_for_nothing_is_nothing() -> None:
 def test_tags_become_the_names_of_the_image() -> None:
     options = parse(t=["a", "localhost:5000/b:c", ""])
     assert options.tags == ("docker.io/library/a:latest", "localhost:5000/b:c")
-    assert options.export.attrs == {"name": "docker.io/library/a:latest,localhost:5000/b:c"}
+    assert options.exports == (Export("image", {"name": "docker.io/library/a:latest,localhost:5000/b:c"}),)
 
 
 def test_the_hosts_network_is_asked_for_as_an_entitlement() -> None:
     assert parse(networkmode="host").entitlements == {"network.host"}
     assert not parse(networkmode="bridge").entitlements
+
+
+def test_outputs_take_the_images_place_in_builds_over_a_session() -> None:
+    tar = json.dumps([{"Type": "tar", "Attrs": {"a": "b"}}])
+    assert parse(with_session=True, outputs=tar, session="x", remote="client-session").exports == (
+        Export("tar", {"a": "b"}),
+    )
+    assert parse(with_session=True, outputs='[{"Type":"cacheonly","Attrs":null}]').exports == ()
+    assert parse(with_session=True, outputs="null", t="a").exports[0].type == "image"
+    with pytest.raises(InvalidError, match="multiple outputs"):
+        parse(with_session=True, outputs='[{"Type":"tar"},{"Type":"local"}]')
 
 
 def test_a_platform_is_a_parameter_since_1_32() -> None:

@@ -135,3 +135,14 @@ async def test_of_output_that_waits_too_long_the_beginning_is_left_out(monkeypat
     lines = text(steps.events([done(one)]))
     assert "[the beginning of this step's output is left out]" in lines
     assert "line 99" in lines and "line 0" not in lines
+
+
+async def test_of_all_that_waits_the_last_loses_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build_steps, "MOST_IN_ALL", 100)
+    steps, result = await planned("FROM scratch AS a\nRUN one\nFROM scratch AS b\nRUN two\nFROM scratch\nRUN three\n"
+                                  "COPY --from=a /x /\nCOPY --from=b /y /\n")  # fmt: skip
+    one, two, three = (vertex(result, f"RUN {name}") for name in ("one", "two", "three"))
+    tell(steps, *(said(each, f"{each.name[-3:]} {number}\n") for number in range(10) for each in (two, three)))
+    shown = tell(steps, done(one), done(two), done(three))
+    assert "two 9" in shown and "two 0" in shown
+    assert "ree 0" not in shown and "[the beginning of this step's output is left out]" in shown

@@ -154,6 +154,14 @@ def test_the_hosts_network_is_allowed_by_asking_for_it() -> None:
     assert _plan(allow=("security.insecure",)).entitlements == ("security.insecure",)
 
 
+@pytest.mark.parametrize(
+    "flags", [{"push": True}, {"output": ("type=registry",)}, {"output": ("type=image,push=true",)}]
+)
+def test_three_ways_to_push(flags: dict[str, Any]) -> None:
+    (output,) = _plan(**flags).outputs
+    assert (output.type, output.attrs["push"]) == ("image", "true")
+
+
 @pytest.mark.parametrize("off", [{"provenance": "false"}, {"sbom": "false"}, {"attest": ("type=sbom,disabled=true",)}])
 def test_what_is_switched_off_need_not_be_supported(off: dict[str, Any]) -> None:
     assert _plan(**off).outputs
@@ -162,9 +170,6 @@ def test_what_is_switched_off_need_not_be_supported(off: dict[str, Any]) -> None
 @pytest.mark.parametrize(
     "flags",
     [
-        {"push": True},
-        {"output": ("type=registry",)},
-        {"output": ("type=image,push=true",)},
         {"provenance": "mode=max"},
         {"sbom": "true"},
         {"attest": ("type=sbom",)},

@@ -101,9 +101,7 @@ def test_what_is_wrong_is_named(file: Path, text: str, message: str, hint: str) 
     assert hint in (raised.value.hint or "")
 
 
-@pytest.mark.parametrize(
-    "text", ['[registry."a"]\nhttp = true', "[frontend]\ngateway = false", "[frontend]\ninsist_on_syntax_image = true"]
-)
+@pytest.mark.parametrize("text", ["[frontend]\ngateway = false", "[frontend]\ninsist_on_syntax_image = true"])
 def test_what_nothing_reads_yet_is_refused(file: Path, text: str) -> None:
     with pytest.raises(UnsupportedError, match="not supported yet"):
         read(file, text)

@@ -221,3 +221,9 @@ async def test_asking_how_the_daemon_is_is_no_work() -> None:
         await Counted(application, activity)({"path": path}, nothing, nothing)  # type: ignore[arg-type]
     assert seen == {"/boat/v1/ping": 0, "/boat/v1/builds": 1}
     assert activity.running == 0
+
+
+def test_grpc_is_not_loaded_before_a_client_speaks_it() -> None:
+    program = "import boatyard.daemon.server, sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
+    assert {"grpclib", "h2", "hpack", "hyperframe", "multidict"}.isdisjoint(loaded)

@@ -16,7 +16,8 @@ from boatyard.errors import UnavailableError
 from boatyard.image.digest import Digest
 from boatyard.image.platform import Platform
 from boatyard.image.snapshot.area import remove_tree
-from boatyard.session import filesend, filesync, secrets, sshforward, upload
+from boatyard.registry.credential import Credential
+from boatyard.session import auth, filesend, filesync, secrets, sshforward, upload
 from boatyard.session.mirrors import Mirrors
 from boatyard.session.registry import Sessions
 from boatyard.session.session import Session
@@ -24,6 +25,8 @@ from boatyard.wire.pipes import until_readable
 
 _PIECE = 1 << 18
 _STREAMED = ("oci", "docker", "tar")
+_HUB, _HUB_HOST = "docker.io", "registry-1.docker.io"
+"""Clients know Docker Hub by its host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +151,16 @@ class SessionRequester:
         session = await self.session()
         async with session.needed():
             return await upload.pull(session, f"/{id}", self._places.scratch)
+
+    async def registry_credentials(self, host: str) -> Credential | None:
+        session = await self.session()
+        async with session.needed():
+            found = await auth.credentials(session, _HUB_HOST if host == _HUB else host)
+        if found is None:
+            return None
+        if not found.username:
+            return Credential(identity_token=found.secret)
+        return Credential(found.username, found.secret)
 
     async def output(self, index: int) -> OutputTarget | None:
         wish = self.wishes[index]

@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
-from boatyard.api.engine import build_options, progress_lines
+from boatyard.api.engine import build_options, progress_lines, registry_auth
 from boatyard.api.engine.build_context import ArchiveRequester, unpacked
 from boatyard.api.engine.build_options import BuildOptions
 from boatyard.api.engine.build_steps import Steps, short
@@ -26,6 +26,7 @@ from boatyard.build.request import BuildReply, BuildRequest
 from boatyard.client.documents.envelope import StreamEvent
 from boatyard.errors import InvalidError, UnsupportedError
 from boatyard.image import reference as references
+from boatyard.registry.credential import Credential
 from boatyard.wire.asgi import Send, until_disconnected
 from boatyard.wire.pipes import open_pipe, pump_body
 
@@ -47,15 +48,25 @@ async def _build(services: Services, call: Call) -> None:
     if version not in CLASSIC:
         raise InvalidError(f'invalid version "{version}"')
     options = build_options.parse(call)
+    credentials = registry_auth.many(call.header("X-Registry-Config"))
     steps = Steps()
     form = BuildForm(steps, options, with_aux=call.since(1, 30))
     with open_pipe() as pipe:
         archive = pipe.readable if not options.remote else -1
         gone = pump_body(call.receive, pipe) if not options.remote else until_disconnected(call.receive)
-        await answer(lambda feed: _run(services, options, archive, steps, feed), form, call.running, call.send, gone)
+        await answer(
+            lambda feed: _run(services, options, credentials, archive, steps, feed), form, call.running, call.send, gone
+        )
 
 
-async def _run(services: Services, options: BuildOptions, archive: int, steps: Steps, feed: Feed) -> BuildReply:
+async def _run(
+    services: Services,
+    options: BuildOptions,
+    credentials: Mapping[str, Credential],
+    archive: int,
+    steps: Steps,
+    feed: Feed,
+) -> BuildReply:
     async with AsyncExitStack() as stack:
         attrs: dict[str, str] = options.attrs
         directories: Mapping[str, Path] = {}
@@ -67,11 +78,11 @@ async def _run(services: Services, options: BuildOptions, archive: int, steps: S
         request = BuildRequest(
             ref=options.ref or secrets.token_hex(_REF_LENGTH)[:_REF_LENGTH],
             options=attrs,
-            exports=(options.export,),
+            exports=options.exports,
             entitlements=options.entitlements,
             scope=options.project,
         )
-        requester = ArchiveRequester(directories, f"archive:{options.project}")
+        requester = ArchiveRequester(directories, f"archive:{options.project}", credentials)
         return await services.builds.run(request, requester, feed.emit, planned=steps.plan)
 
 

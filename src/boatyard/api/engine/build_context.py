@@ -26,6 +26,7 @@ from boatyard.image.layer.compression import open_decompressed
 from boatyard.image.platform import Platform
 from boatyard.image.snapshot.area import remove_tree
 from boatyard.image.snapshot.disk import storage_error
+from boatyard.registry.credential import Credential
 
 LIMITS = Limits(bytes=1 << 38, entries=4_000_000)
 """More is no build context. The disk is full before that, most likely, and says so."""
@@ -125,9 +126,11 @@ class ArchiveRequester:
     """The requester of such a build, who can be asked for nothing but the files it sent. Implements
     `build.requester.Requester`. Without directories, the context is somewhere else."""
 
-    def __init__(self, directories: Mapping[str, Path], identity: str) -> None:
+    def __init__(self, directories: Mapping[str, Path], identity: str, credentials: Mapping[str, Credential]) -> None:
+        """`credentials`: by a registry's domain."""
         self._directories = directories
         self._identity = identity
+        self._credentials = credentials
 
     def directory(
         self, name: str, wanted: Wanted = WHOLE, *, progress: Progress | None = None
@@ -161,6 +164,9 @@ class ArchiveRequester:
 
     async def upload(self, id: str) -> int | None:
         return None
+
+    async def registry_credentials(self, host: str) -> Credential | None:
+        return self._credentials.get(host)
 
     async def output(self, index: int) -> OutputTarget | None:
         return None

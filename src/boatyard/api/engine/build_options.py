@@ -32,20 +32,22 @@ _SANDBOXED = ("", "default")
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
-    """`attrs` are the frontend's. `remote`: where the context is instead of in the request's body. `remarks`: what was
-    asked for and has no effect."""
+    """`attrs` are the frontend's. `remote`: where the context is instead of in the request's body. `outputs`: what is
+    asked for instead of an image, None when nothing is. `remarks`: what was asked for and has no effect."""
 
     attrs: dict[str, str]
     tags: tuple[str, ...]
     remote: str
+    outputs: tuple[Export, ...] | None
     quiet: bool
     ref: str
     entitlements: frozenset[str]
     remarks: tuple[str, ...] = ()
 
     @property
-    def export(self) -> Export:
-        return Export("image", {"name": ",".join(self.tags)} if self.tags else {})
+    def exports(self) -> tuple[Export, ...]:
+        image = Export("image", {"name": ",".join(self.tags)} if self.tags else {})
+        return (image,) if self.outputs is None else self.outputs
 
     @property
     def project(self) -> str:
@@ -59,10 +61,18 @@ class _Ulimit(msgspec.Struct, rename="pascal"):
     hard: int
 
 
-def parse(call: Call) -> BuildOptions:
-    """InvalidError, UnsupportedError."""
+class _Output(msgspec.Struct, rename="pascal"):
+    type: str = ""
+    attrs: dict[str, str] | None = None
+
+
+def parse(call: Call, *, with_session: bool = False) -> BuildOptions:
+    """InvalidError, UnsupportedError. `with_session`: the request is one for BuildKit's builder."""
     query = call.query
     _refuse(call)
+    outputs = query.json("outputs", list[_Output], "outputs")
+    if not with_session:
+        _refuse_session(call, outputs)
     attrs = {"filename": _dockerfile(query.text("dockerfile"))}
     remarks: list[str] = []
     for name, attr in _PASSED_ON.items():
@@ -94,6 +104,7 @@ def parse(call: Call) -> BuildOptions:
         attrs=attrs,
         tags=tuple(_tag(text) for text in query.all("t") if text),
         remote=query.text("remote"),
+        outputs=_exports(outputs) if outputs else None,
         quiet=query.flag("q"),
         ref=query.text("buildid"),
         entitlements=frozenset({"network.host"} if network == "host" else ()),
@@ -112,10 +123,22 @@ def _refuse(call: Call) -> None:
         )
     if query.text("isolation") not in _SANDBOXED:
         raise InvalidError(f'unsupported isolation: "{query.text("isolation")}"')
-    if query.text("remote") == "client-session" or query.text("session"):
+
+
+def _refuse_session(call: Call, outputs: Iterable[_Output] | None) -> None:
+    """What only BuildKit's clients ask for."""
+    if call.query.text("remote") == "client-session" or call.query.text("session"):
         raise InvalidError("a session is for builds with version=2")
-    if query.text("outputs") not in ("", "null", "[]"):
+    if outputs:
         raise InvalidError("outputs are for builds with version=2")
+
+
+def _exports(outputs: Iterable[_Output]) -> tuple[Export, ...]:
+    """`cacheonly` is a word for none at all."""
+    found = tuple(Export(output.type, output.attrs or {}) for output in outputs if output.type != "cacheonly")
+    if len(found) > 1:
+        raise InvalidError("multiple outputs not supported")
+    return found
 
 
 def _dockerfile(written: str) -> str:

@@ -16,8 +16,10 @@ from boatyard.client.documents.envelope import StreamEvent
 from boatyard.errors import ExitError, SolveError
 from boatyard.progress import LogEvent, VertexEvent, WarningEvent
 
-MOST_KEPT = 4 << 20
+MOST_KEPT = 2 << 20
 """Characters kept of a step whose turn hasn't come; of more, the beginning is left out."""
+MOST_IN_ALL = 32 << 20
+"""Characters kept of all such steps; beyond that, those whose turn comes last lose theirs."""
 
 
 @dataclass(slots=True)
@@ -38,7 +40,10 @@ class _Step:
     def keep(self, text: str) -> None:
         self.output.append(text)
         self.kept += len(text)
-        while self.kept > MOST_KEPT and len(self.output) > 1:
+        self.shorten(MOST_KEPT)
+
+    def shorten(self, most: int) -> None:
+        while self.kept > most and self.output:
             self.kept -= len(self.output.popleft())
             self.cut = True
 
@@ -88,6 +93,7 @@ class Steps:
                 step.ran = step.ran or not (ended.cached or ended.skipped)
 
     def events(self, events: Sequence[StreamEvent]) -> Iterator[str]:
+        kept: set[int] = set()
         for event in events:
             if isinstance(event, VertexEvent):
                 self._vertex(event)
@@ -95,9 +101,21 @@ class Steps:
                 number = self._of.get(event.vertex)
                 if number is not None:
                     self._steps[number].keep(event.data)
+                    kept.add(number)
             elif isinstance(event, WarningEvent):
                 self._warnings.append(event)
         yield from self._advance()
+        if kept:
+            self._bound()
+
+    def _bound(self) -> None:
+        excess = sum(step.kept for step in self._steps[self._turn :]) - MOST_IN_ALL
+        for step in reversed(self._steps[self._turn :]):
+            if excess <= 0:
+                return
+            before = step.kept
+            step.shorten(max(0, before - excess))
+            excess -= before - step.kept
 
     def _vertex(self, event: VertexEvent) -> None:
         if event.completed is None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from boatyard.api.download import download
 from boatyard.api.feed import Feed
 from boatyard.api.native.form import Lines
+from boatyard.api.native.keys import ClientKeys
 from boatyard.api.native.offers import Offers
 from boatyard.api.native.operations import Incoming, Operation, Parameter, decode, read_body
 from boatyard.api.native.relays import with_file
@@ -22,6 +25,10 @@ from boatyard.client.documents.images import (
     ImageImport,
     ImageList,
     ImageLoad,
+    ImagePull,
+    ImagePulled,
+    ImagePush,
+    ImagePushed,
     ImageSave,
     ImagesDeleted,
     ImagesLoaded,
@@ -119,6 +126,22 @@ def operations(service: ImageService, offers: Offers) -> tuple[Operation, ...]:
         ),
         Operation(
             "POST",
+            "/images/pull",
+            "Fetch an image from its registry.",
+            ImagePulled,
+            request=ImagePull,
+            streamed=partial(_pull, service, offers),
+        ),
+        Operation(
+            "POST",
+            "/images/push",
+            "Send an image to the registry of its name.",
+            ImagePushed,
+            request=ImagePush,
+            streamed=partial(_push, service, offers),
+        ),
+        Operation(
+            "POST",
             "/bootstrap",
             "Make a base image from a distribution's packages.",
             Bootstrapped,
@@ -176,6 +199,34 @@ async def _save(service: ImageService, offers: Offers, incoming: Incoming, feed:
         os.O_WRONLY,
         lambda target: service.save_images(request, target, feed.emit),
     )
+
+
+@asynccontextmanager
+async def _keys(token: str, offers: Offers, incoming: Incoming) -> AsyncIterator[ClientKeys]:
+    """The credentials of the client, if it offers any."""
+    async with AsyncExitStack() as stack:
+        descriptor = None
+        if token:
+            handover = await offers.claim(token, incoming.peer.uid)
+            stack.callback(handover.close)
+            if len(handover.descriptors) != 1:
+                raise InvalidError(f"one descriptor was expected with the token, {len(handover.descriptors)} came")
+            descriptor = handover.descriptors[0]
+        keys = ClientKeys(descriptor)
+        stack.push_async_callback(keys.close)
+        yield keys
+
+
+async def _pull(service: ImageService, offers: Offers, incoming: Incoming, feed: Feed) -> ImagePulled:
+    request: ImagePull = incoming.document
+    async with _keys(request.credentials, offers, incoming) as keys:
+        return await service.pull_image(request, keys, feed.emit)
+
+
+async def _push(service: ImageService, offers: Offers, incoming: Incoming, feed: Feed) -> ImagePushed:
+    request: ImagePush = incoming.document
+    async with _keys(request.credentials, offers, incoming) as keys:
+        return await service.push_image(request, keys, feed.emit)
 
 
 async def _bootstrap(service: ImageService, incoming: Incoming, feed: Feed) -> Bootstrapped:

@@ -9,6 +9,7 @@ import stat
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
+from boatyard.api.native.keys import ClientKeys
 from boatyard.api.native.offers import Handover, Offers
 from boatyard.api.native.relays import Relays, check_access
 from boatyard.build.requester import WHOLE, ClientDirectory, OutputTarget, Progress, Wanted
@@ -17,6 +18,7 @@ from boatyard.client.documents.builds import BuildRequest, LinkedBuild, Local
 from boatyard.errors import InvalidError, NotFoundError
 from boatyard.image.digest import Digest
 from boatyard.image.platform import Platform
+from boatyard.registry.credential import Credential
 from boatyard.wire.peer import Peer
 from boatyard.wire.pipes import until_readable
 
@@ -53,12 +55,14 @@ class DescriptorRequester:
         self._relays = Relays()
         self.linked = {id: DescriptorRequester(_alone(build), peer) for id, build in request.linked.items()}
         """Those of the builds that this one is linked to, by id."""
+        self._keys = ClientKeys(None)
 
     def tokens(self) -> Iterable[str]:
         request = self._request
         named = [local.token for local in request.locals.values()]
         named += [*request.secrets.values(), *request.ssh.values(), *request.uploads.values()]
         named += [export.token for export in request.exports]
+        named.append(request.credentials)
         named += [option.token for option in (*request.cache_from, *request.cache_to)]
         return dict.fromkeys(token for token in named if token)
 
@@ -73,6 +77,8 @@ class DescriptorRequester:
         for id, token in request.ssh.items():
             if not stat.S_ISSOCK(os.fstat(self._descriptor(token)).st_mode):
                 raise InvalidError(f"what was given as ssh agent {id!r} is not a unix socket")
+        if request.credentials:
+            self._keys = ClientKeys(self._descriptor(request.credentials))
         for id, token in request.uploads.items():
             check_access(self._descriptor(token), os.O_RDONLY, f"upload {id!r}")
         for index, export in enumerate(request.exports):
@@ -94,6 +100,7 @@ class DescriptorRequester:
         if self._secrets:
             await asyncio.wait(self._secrets.values())
         await self._relays.close()
+        await self._keys.close()
         for handover in self._handovers.values():
             handover.close()
 
@@ -139,6 +146,9 @@ class DescriptorRequester:
             raise InvalidError(f"the upload {id!r} was read already: a stream can be read once")
         self._uploads_taken.add(id)
         return self._relays.readable(self._descriptor(token))
+
+    async def registry_credentials(self, host: str) -> Credential | None:
+        return await self._keys.registry_credentials(host)
 
     async def output(self, index: int) -> OutputTarget | None:
         exports = self._request.exports

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from boatyard.api.native.keys import ClientKeys
 from boatyard.api.native.requester import DescriptorRequester
 from boatyard.client.documents.builds import (
     BuildDelete,
@@ -36,6 +37,10 @@ from boatyard.client.documents.images import (
     ImageDetail,
     ImageHistory,
     ImageImport,
+    ImagePull,
+    ImagePulled,
+    ImagePush,
+    ImagePushed,
     ImageSave,
     ImagesDeleted,
     ImagesLoaded,
@@ -89,6 +94,8 @@ class ImageService(Protocol):
     async def save_images(self, request: ImageSave, target_fd: int, emit: Emit) -> ImagesSaved:
         """`target_fd` may be a pipe. NotFoundError before anything is written."""
 
+    async def pull_image(self, request: ImagePull, keys: ClientKeys, emit: Emit) -> ImagePulled: ...
+    async def push_image(self, request: ImagePush, keys: ClientKeys, emit: Emit) -> ImagePushed: ...
     async def bootstrap(self, request: BootstrapRequest, emit: Emit) -> Bootstrapped: ...
 
 

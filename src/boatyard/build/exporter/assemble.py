@@ -69,12 +69,14 @@ def layer_blobs(
         blobs = None
     else:
         blobs = in_store(store, options)(chain)
-    described = store.describe(chain)
+    diff_ids = store.diff_ids(chain)
     rows = [store.get(layer) for layer in chain]
     if blobs is None:
-        blobs = tuple(row.origin or _virtual(*known) for row, known in zip(rows, described, strict=True))
+        # Sizes only of what was made here: what came with a blob may not even have been fetched.
+        made = iter(store.describe(tuple(row.id for row in rows if row.origin is None)))
+        blobs = tuple(row.origin or _virtual(*next(made)) for row in rows)
     return tuple(
-        LayerBlob(blob, diff_id, row.created) for blob, (diff_id, _), row in zip(blobs, described, rows, strict=True)
+        LayerBlob(blob, diff_id, row.created) for blob, diff_id, row in zip(blobs, diff_ids, rows, strict=True)
     )
 
 
@@ -89,7 +91,7 @@ def _rewritten(store: LayerStore, row: Layer, options: ImageOptions, clamp: int)
         descriptor, diff_id = store.rewritten(row.id, options.blob_compression, max_mtime=clamp)
     else:
         descriptor = store.blob(row.id, options.blob_compression, force=options.force_compression)
-        ((diff_id, _),) = store.describe((row.id,))
+        (diff_id,) = store.diff_ids((row.id,))
     return LayerBlob(descriptor, diff_id, row.created)
 
 

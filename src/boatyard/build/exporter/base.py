@@ -9,6 +9,7 @@ from typing import Protocol
 from boatyard.build.requester import OutputTarget
 from boatyard.build.result import Result
 from boatyard.build.solver.types import StepContext
+from boatyard.build.source.image import Keys
 from boatyard.image.digest import Digest
 from boatyard.image.platform import Platform
 from boatyard.image.spec import ImageConfig
@@ -33,6 +34,8 @@ class ExportRequest:
     """BuildKit's attributes (reference/builder.md 6)."""
     target: OutputTarget | None
     multi_platform: bool = False
+    keys: Keys | None = None
+    """Whose credentials a push uses."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,16 @@ from boatyard.build.exporter.assemble import AssembledImage, Document
 from boatyard.build.exporter.base import BuiltImage, Exported, ExportRequest
 from boatyard.build.exporter.options import ImageOptions
 from boatyard.build.solver.types import StepContext
+from boatyard.build.source.image import Keys, told_by
+from boatyard.build.source.registry import Asked
 from boatyard.image import documents
 from boatyard.image.interruption import Stop, run_interruptible
 from boatyard.image.layer.chain import Chain
 from boatyard.image.layer.store import LayerStore
+from boatyard.image.reference import Reference
 from boatyard.image.spec import Descriptor
 from boatyard.image.store import ImageStore
+from boatyard.registry.hub import Hub
 
 PackUntil = Callable[[Stop, Chain], tuple[Descriptor, ...]]
 """An `assemble.Pack` that can be stopped."""
@@ -25,9 +29,10 @@ PackUntil = Callable[[Stop, Chain], tuple[Descriptor, ...]]
 class ImageExporter:
     """One per daemon."""
 
-    def __init__(self, images: ImageStore, layers: LayerStore) -> None:
+    def __init__(self, images: ImageStore, layers: LayerStore, hub: Hub) -> None:
         self._images = images
         self._layers = layers
+        self._hub = hub
 
     def check(self, attrs: Mapping[str, str]) -> None:
         options.parse(attrs, oci=True)
@@ -35,7 +40,14 @@ class ImageExporter:
     async def __call__(self, step: StepContext, request: ExportRequest) -> Exported:
         wanted = options.parse(request.attrs, oci=True)
         assembled = [
-            await assembled_image(self._layers, step, built, wanted, indexed=request.multi_platform)
+            await assembled_image(
+                self._layers,
+                step,
+                built,
+                wanted,
+                indexed=request.multi_platform,
+                pack=partial(self._pack, wanted) if wanted.push else None,
+            )
             for built in request.images
         ]
         target, config = await asyncio.to_thread(self._keep, assembled, wanted, request.multi_platform)
@@ -44,7 +56,27 @@ class ImageExporter:
             step.status(f"naming to {name}", done=True)
         if not wanted.names and not self._images.named(target.digest):
             self._images.put(None, target, built=True)
+        if wanted.push:
+            await self._push(step, wanted, target, request.keys)
         return Exported(assemble.response(wanted.names, target, config))
+
+    def _pack(self, wanted: ImageOptions, stop: Stop, chain: Chain) -> tuple[Descriptor, ...]:
+        return self._layers.published(chain, wanted.blob_compression, force=wanted.force_compression)
+
+    async def _push(self, step: StepContext, wanted: ImageOptions, target: Descriptor, keys: Keys | None) -> None:
+        assert keys is not None
+        registries = self._hub.registries(Asked(keys))
+        told = told_by(step, "pushing ")
+        for name in wanted.names:
+            step.status(f"pushing manifest for {name}@{target.digest}")
+            tags = () if wanted.push_by_digest or name.tag is None else (name.tag,)
+
+            def work(stop: Stop, name: Reference = name, tags: tuple[str, ...] = tags) -> None:
+                repository = self._hub.repository(registries, name, stop)
+                self._hub.push(repository, tags, target, self._layers, told)
+
+            await run_interruptible(work)
+            step.status(f"pushing manifest for {name}@{target.digest}", done=True)
 
     def _keep(
         self, images: Sequence[AssembledImage], wanted: ImageOptions, multi_platform: bool

@@ -49,6 +49,11 @@ class ImageOptions:
     tar: bool = True
     annotations: tuple[Annotation, ...] = field(default=())
     epoch: int | None = None
+    push: bool = False
+    push_by_digest: bool = False
+    """Under no tag."""
+    name_canonical: bool = False
+    """Name it by its digest, too."""
 
     @property
     def blob_compression(self) -> Compression:
@@ -66,15 +71,11 @@ def parse(attrs: Mapping[str, str], *, oci: bool) -> ImageOptions:
             annotations.append(Annotation(level, match["platform"] or "", match["key"], value))
         else:
             check_names((name,), _KNOWN)
-    for name in ("push", "push-by-digest"):
-        if flag(attrs, name):
-            raise UnsupportedError(
-                f"the exporter attribute {name!r} is not supported yet: there is no registry client",
-                hint="export with type=oci or type=docker and push the archive with skopeo",
-            )
+    push, by_digest = flag(attrs, "push"), flag(attrs, "push-by-digest")
+    if (push or by_digest) and not attrs.get("name", "").strip(", "):
+        raise InvalidError("there is nothing to push to: the image has no name", hint="name it: -t REGISTRY/NAME:TAG")
     for name, asked in (
         ("store", not flag(attrs, "store", True)),
-        ("name-canonical", flag(attrs, "name-canonical")),
         ("dangling-name-prefix", bool(attrs.get("dangling-name-prefix"))),
     ):
         if asked:
@@ -92,6 +93,9 @@ def parse(attrs: Mapping[str, str], *, oci: bool) -> ImageOptions:
         tar=flag(attrs, "tar", True),
         annotations=tuple(annotations),
         epoch=_epoch(attrs.get("source-date-epoch", "")),
+        push=push,
+        push_by_digest=by_digest,
+        name_canonical=flag(attrs, "name-canonical"),
     )
 
 

@@ -47,7 +47,7 @@ def _source(vertex: Vertex, op: graph.SourceOp, worker: Worker, build: BuildCont
     platform = vertex.platform or worker.platform
     match scheme:
         case "docker-image":
-            return ImageStep(op.identifier, op.attrs, platform, worker.images)
+            return ImageStep(op.identifier, op.attrs, platform, worker.images, build.requester)
         case "local":
             return LocalStep(op.identifier, op.attrs, build.requester, worker.layers, worker.contexts)
         case "git":

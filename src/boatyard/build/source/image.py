@@ -7,7 +7,7 @@ Images come from the local store; where they come from when they aren't there is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,7 +15,14 @@ from boatyard.build.llb.graph import SourceOp
 from boatyard.build.result import LayersResult, Result
 from boatyard.build.solver.types import CacheMap, StepContext
 from boatyard.build.source.meta import ImageMeta, MetaQuestion, SourceMeta
-from boatyard.errors import IntegrityError, NotFoundError, UnsupportedError
+from boatyard.errors import (
+    BoatyardError,
+    DeniedError,
+    IntegrityError,
+    NotFoundError,
+    UnavailableError,
+    UnsupportedError,
+)
 from boatyard.image import digest as digests
 from boatyard.image import documents
 from boatyard.image import reference as references
@@ -26,25 +33,68 @@ from boatyard.image.reference import Reference
 from boatyard.image.spec import Descriptor
 from boatyard.image.store import ImageStore
 from boatyard.image.unpacking import image_chain
+from boatyard.registry.credential import Credential
 
 
 class Fetcher(Protocol):
     """Brings images from elsewhere (a registry)."""
 
-    async def fetch(self, reference: Reference, platform: Platform) -> Descriptor:
+    async def fetch(self, reference: Reference, platform: Platform, keys: Keys) -> Descriptor:
         """The descriptor of the manifest or index, whose documents are in the content store after this.
         NotFoundError."""
+
+    def has_brought(self, image: FoundImage) -> bool:
+        """Whether an image came from a registry."""
+
+    def announce(self, image: FoundImage, keys: Keys, told: Told) -> None:
+        """Its layers may be needed soon: with these credentials, and this is who wants to know how that goes."""
+
+
+class Keys(Protocol):
+    """Whose credentials are used: a build's requester."""
+
+    async def registry_credentials(self, host: str) -> Credential | None: ...
+
+
+Told = Callable[[Descriptor, int], None]
+"""Takes progress: of which layer, how many bytes are there. May be called from a thread."""
+
+
+def told_by(step: StepContext, what: str = "") -> Told:
+    """Progress of blobs, from threads to a step on this event loop. `what` is done with them."""
+    loop = asyncio.get_running_loop()
+
+    def told(blob: Descriptor, count: int) -> None:
+        loop.call_soon_threadsafe(
+            lambda: step.status(f"{what}{blob.digest}", current=count, total=blob.size, done=count == blob.size)
+        )
+
+    return told
 
 
 class NoFetcher:
     """Without registries there is nothing to fetch from."""
 
-    async def fetch(self, reference: Reference, platform: Platform) -> Descriptor:
-        raise NotFoundError(
-            f"image {reference.familiar()} is not in the local store, and pulling from registries is not supported yet",
-            hint=f"`boat bootstrap {reference.familiar()}` makes Debian and busybox base images, "
-            "`boat image load` takes `docker save` and OCI archives, `boat images` lists what is there",
-        )
+    def has_brought(self, image: FoundImage) -> bool:
+        return False
+
+    def announce(self, image: FoundImage, keys: Keys, told: Told) -> None:
+        return None
+
+    async def fetch(self, reference: Reference, platform: Platform, keys: Keys) -> Descriptor:
+        raise NotFoundError("no registry is asked")
+
+
+def _nowhere(reference: Reference, error: BoatyardError) -> NotFoundError:
+    """Neither here nor there."""
+    hint = (
+        f"`boat bootstrap {reference.familiar()}` makes Debian and busybox base images, "
+        "`boat image load` takes `docker save` and OCI archives, `boat images` lists what is there"
+    )
+    return NotFoundError(
+        f"image {reference.familiar()} is not in the local store, and {error.message}",
+        hint=error.hint if isinstance(error, DeniedError) else hint,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +118,19 @@ class Images:
         self._layers = layers
         self._fetcher = fetcher
 
-    async def find(self, reference: Reference, platform: Platform, mode: str = "default") -> FoundImage:
+    async def find(self, reference: Reference, platform: Platform, keys: Keys, mode: str = "default") -> FoundImage:
         """`mode`: "default" and "local" take the local store's, "pull" asks the fetcher first."""
         image = self.store.get(reference)
+        if image is not None and mode == "default" and not self._has(image.target, platform):
+            mode = "pull"  # another platform of it is here
         if mode == "pull" or (image is None and mode != "local"):
             try:
-                target = await self._fetcher.fetch(reference, platform)
-            except NotFoundError:
-                # A name that can't be refreshed is still good when it is here: `--pull` without any registry.
+                target = await self._fetcher.fetch(reference, platform, keys)
+            except (NotFoundError, UnavailableError, DeniedError) as error:
                 if image is None:
+                    raise _nowhere(reference, error) from error
+                # A name that can't be refreshed is still good for an image that was made here.
+                if self._fetcher.has_brought(self.describe(reference, image.target, platform)):
                     raise
                 target = image.target
         elif image is None:
@@ -86,6 +140,17 @@ class Images:
         else:
             target = image.target
         return self.describe(reference, target, platform)
+
+    def _has(self, target: Descriptor, platform: Platform) -> bool:
+        try:
+            documents.read_image(self._layers.content, target, platform)
+        except NotFoundError:
+            return False
+        return True
+
+    def announce(self, image: FoundImage, keys: Keys, told: Told) -> None:
+        """Somebody may need its files soon."""
+        self._fetcher.announce(image, keys, told)
 
     def describe(self, reference: Reference, target: Descriptor, platform: Platform) -> FoundImage:
         found = documents.read_image(self._layers.content, target, platform)
@@ -124,7 +189,10 @@ def image_meta(source: SourceOp, found: FoundImage, question: MetaQuestion) -> S
 class ImageStep:
     """The op of one `docker-image://` vertex."""
 
-    def __init__(self, identifier: str, attrs: Mapping[str, str], platform: Platform, images: Images) -> None:
+    def __init__(
+        self, identifier: str, attrs: Mapping[str, str], platform: Platform, images: Images, keys: Keys
+    ) -> None:
+        self._keys = keys
         self._source = SourceOp(identifier, attrs)
         self._reference = references.parse(identifier.partition("://")[2]).with_default_tag()
         self._mode = attrs.get("image.resolvemode", "default")
@@ -133,7 +201,7 @@ class ImageStep:
         self._found: FoundImage | None = None
 
     async def cache_map(self, step: StepContext) -> CacheMap:
-        self._found = found = await self._images.find(self._reference, self._platform, self._mode)
+        self._found = found = await self._images.find(self._reference, self._platform, self._keys, self._mode)
         check_digest(self._source, found)
         # By its layers: two images that differ only in their configs have the same files.
         digest = documents.chain_id(found.diff_ids) if found.diff_ids else "scratch"
@@ -148,4 +216,6 @@ class ImageStep:
 
     async def execute(self, step: StepContext, inputs: Sequence[Result]) -> Sequence[Result]:
         assert self._found is not None
+
+        self._images.announce(self._found, self._keys, told_by(step))
         return [await self._images.layers(self._found)]

@@ -69,7 +69,7 @@ PARAMETERS: tuple[click.Parameter, ...] = (
         help="Where the result goes, instead of the image store.",
     ),
     _flag("--load", help="Store the image, besides what --output says."),
-    _flag("--push", help="Push the image to its registry (not supported yet)."),
+    _flag("--push", help="Push the image to its registry."),
     _many("--cache-from", metavar="type=local,src=DIR", help="Take cached results from there."),
     _many("--cache-to", metavar="type=local,dest=DIR", help="Write cached results there."),
     _flag("--no-cache", help="Run every step anew."),

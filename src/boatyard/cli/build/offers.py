@@ -15,6 +15,7 @@ from boatyard.cli.build.flags import Flags
 from boatyard.cli.build.place import DEFAULT_NAME, MAX_DOCKERFILE, Stdin
 from boatyard.cli.build.plan import Plan, to_stream
 from boatyard.cli.console import Console
+from boatyard.cli.registry.keys import offered_credentials
 from boatyard.client.descriptors import MAX_SECRET, DescriptorChannel
 from boatyard.client.documents.builds import BuildRequest, CacheOption, Export, LinkedBuild, Local
 from boatyard.errors import BoatyardError, InvalidError, NotFoundError
@@ -54,6 +55,7 @@ class Offers:
             uploads=uploads,
             secrets={secret.id: self._secret(secret) for secret in plan.secrets},
             ssh={agent.id: self._agent(agent) for agent in plan.agents},
+            credentials=self.stack.enter_context(offered_credentials(self.channel, self.environment)),
             exports=tuple(self._export(output) for output in plan.outputs),
             cache_from=tuple(self._cache_from(cache) for cache in plan.cache_from),
             cache_to=tuple(self._cache_to(cache) for cache in plan.cache_to),

@@ -35,7 +35,6 @@ _RESOURCES: Mapping[str, str] = {
 }
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 _NO_REGISTRY = "registries are not supported yet"
-_INSTEAD = "keep the image here, or write -o type=oci,dest=FILE"
 _ANNOTATED = ("manifest", "index", "manifest-descriptor", "index-descriptor")
 _ATTESTATION_HINT = "leave it out, or say --provenance=false --sbom=false"
 
@@ -197,12 +196,11 @@ def _outputs(flags: Flags) -> tuple[Output, ...]:
     for output in parsed:
         if output.type == "cacheonly":
             continue
-        if output.type == "registry" or attributes.boolean(output.attrs.get("push", "false"), "--output", "push"):
-            raise UnsupportedError(
-                f"can't push: {_NO_REGISTRY}", hint="keep the image here, or write -o type=oci,dest=FILE"
-            )
         kind = "image" if output.type == "docker" and not output.dest and "name" not in output.attrs else output.type
         attrs = dict(output.attrs)
+        if output.type == "registry" or (flags.push and kind == "image"):
+            kind = "image"
+            attrs.setdefault("push", "true")
         if kind in ("image", "oci", "docker"):
             if names:
                 attrs.setdefault("name", names)
@@ -279,8 +277,6 @@ def _source_policies(flags: Flags, environment: Mapping[str, str]) -> tuple[Sour
 
 
 def _refuse_unsupported(flags: Flags) -> None:
-    if flags.push:
-        raise UnsupportedError(f"--push: {_NO_REGISTRY}", hint=_INSTEAD)
     if flags.check_reproducible:
         raise UnsupportedError("--check-reproducible is not supported yet", hint="build twice and compare --iidfile")
     for flag, value in (("--provenance", flags.provenance), ("--sbom", flags.sbom)):

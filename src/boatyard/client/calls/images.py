@@ -14,6 +14,10 @@ from boatyard.client.documents.images import (
     ImageImport,
     ImageList,
     ImageLoad,
+    ImagePull,
+    ImagePulled,
+    ImagePush,
+    ImagePushed,
     ImageSave,
     ImagesDeleted,
     ImagesLoaded,
@@ -57,6 +61,14 @@ def import_image(request: ImageImport) -> StreamCall[ImagesLoaded]:
 def save_images(request: ImageSave) -> StreamCall[ImagesSaved]:
     """`request.token` must be set: the archive goes to the descriptor, the stream tells the progress."""
     return StreamCall("POST", "/images/save", ImagesSaved, body=request)
+
+
+def pull_image(request: ImagePull) -> StreamCall[ImagePulled]:
+    return StreamCall("POST", "/images/pull", ImagePulled, body=request)
+
+
+def push_image(request: ImagePush) -> StreamCall[ImagePushed]:
+    return StreamCall("POST", "/images/push", ImagePushed, body=request)
 
 
 def bootstrap(request: BootstrapRequest) -> StreamCall[Bootstrapped]:

@@ -60,6 +60,8 @@ class BuildRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
     locals: dict[str, Local] = {}
     secrets: dict[str, str] = {}
     ssh: dict[str, str] = {}
+    credentials: str = ""
+    """The token of a socket on which the client answers for its credentials of registries."""
     uploads: dict[str, str] = {}
     exports: tuple[Export, ...] = ()
     cache_from: tuple[CacheOption, ...] = ()

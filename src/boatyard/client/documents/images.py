@@ -124,6 +124,40 @@ class ImagesSaved(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True,
     digest: str = ""
 
 
+class ImagePull(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
+    """`platforms`: none means the host's. `credentials`: the token of a socket on which the client answers for its
+    credentials; see `client.credentials`."""
+
+    name: str
+    platforms: tuple[str, ...] = ()
+    all_platforms: bool = False
+    credentials: str = ""
+
+
+class ImagePulled(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag="result"):
+    """`new`: the name stood for something else before, or for nothing."""
+
+    name: str
+    digest: str
+    new: bool = True
+
+
+class ImagePush(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
+    """`compression` of layers that were made here."""
+
+    name: str
+    platform: str = ""
+    compression: str = "gzip"
+    compression_level: int | None = None
+    credentials: str = ""
+
+
+class ImagePushed(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag="result"):
+    name: str
+    digest: str
+    size: int
+
+
 class BootstrapRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
     """`image`: `debian:SUITE[-slim]` or `busybox`. "" takes the default of the distribution."""
 

@@ -246,6 +246,9 @@ class AbsentRequester:
     async def upload(self, id: str) -> int | None:
         return None
 
+    async def registry_credentials(self, host: str) -> None:
+        return None
+
     async def output(self, index: int) -> None:
         return None
 

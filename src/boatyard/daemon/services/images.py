@@ -14,6 +14,8 @@ import msgspec
 
 from boatyard.api.engine.services import LayerUse, ManifestDetail
 from boatyard.build.solver.step import SharedStep
+from boatyard.build.source.image import Keys, told_by
+from boatyard.build.source.registry import Asked
 from boatyard.client.documents.images import (
     Bootstrapped,
     BootstrapRequest,
@@ -23,6 +25,10 @@ from boatyard.client.documents.images import (
     ImageHistoryEntry,
     ImageImport,
     ImageLayer,
+    ImagePull,
+    ImagePulled,
+    ImagePush,
+    ImagePushed,
     ImageSave,
     ImagesDeleted,
     ImagesLoaded,
@@ -37,13 +43,17 @@ from boatyard.image import platform as platforms
 from boatyard.image import reference as references
 from boatyard.image.bootstrap import image as bootstraps
 from boatyard.image.documents import ImageDocuments
-from boatyard.image.interruption import run_interruptible
+from boatyard.image.interruption import Stop, run_interruptible
+from boatyard.image.layer.compression import Compression
 from boatyard.image.layer.store import LayerStore
+from boatyard.image.lease import Leases
 from boatyard.image.platform import Platform
+from boatyard.image.spec import Descriptor
 from boatyard.image.store import Image, ImageStore
 from boatyard.image.timestamp import seconds
 from boatyard.image.transfer import ImageTransfer
 from boatyard.progress import Emit, VertexEvent
+from boatyard.registry.hub import Hub
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -60,7 +70,11 @@ class Images:
         transfer: ImageTransfer,
         sweep: Callable[[], int],
         happenings: ImageHappenings,
+        hub: Hub,
+        leases: Leases,
     ) -> None:
+        self._hub = hub
+        self._leases = leases
         self._store = store
         self._layers = layers
         self._transfer = transfer
@@ -281,6 +295,51 @@ class Images:
         for id in dict.fromkeys(self._store.id(image) for _, image in wanted):
             self._happenings.loaded("save", id)
         return ImagesSaved(bytes=saved.bytes, digest=saved.digest)
+
+    async def pull_image(self, request: ImagePull, keys: Keys, emit: Emit) -> ImagePulled:
+        reference = references.parse(request.name).with_default_tag()
+        chosen = [platforms.parse(text) for text in request.platforms] or [platforms.host_platform()]
+        registries = self._hub.registries(Asked(keys))
+        before = self._store.get(reference)
+        with _shown(emit, f"pulling {reference.familiar()}") as step:
+            told = told_by(step)
+
+            def work(stop: Stop) -> Descriptor:
+                with self._leases.hold() as lease:
+                    repository = self._hub.repository(registries, reference, stop)
+                    wanted = None if request.all_platforms else chosen
+                    target = self._hub.documents(repository, reference, lease.add_blob, wanted)
+                    self._hub.layers(repository, target, lease.add_blob, told)
+                    self._store.put(reference, target)
+                    return target
+
+            target = await run_interruptible(work)
+        new = before is None or before.target.digest != target.digest
+        if new:
+            self._happenings.loaded("pull", reference.familiar())
+        return ImagePulled(name=str(reference), digest=target.digest, new=new)
+
+    async def push_image(self, request: ImagePush, keys: Keys, emit: Emit) -> ImagePushed:
+        reference = references.parse(request.name).with_default_tag()
+        image = self._store.resolve(request.name)
+        if reference.tag is None:
+            raise InvalidError("an image is pushed under a tag", hint="push NAME:TAG")
+        platform = platforms.parse(request.platform) if request.platform else None
+        registries = self._hub.registries(Asked(keys))
+        with _shown(emit, f"pushing {reference.familiar()}") as step:
+            told = told_by(step)
+            compression = Compression(request.compression, request.compression_level)
+            tag = reference.tag
+
+            def work(stop: Stop) -> Descriptor:
+                with self._transfer.published(image.target, platform, compression) as target:
+                    repository = self._hub.repository(registries, reference, stop)
+                    self._hub.push(repository, (tag,), target, self._layers, told)
+                    return target
+
+            target = await run_interruptible(work)
+        self._happenings.loaded("push", reference.familiar())
+        return ImagePushed(name=str(reference), digest=target.digest, size=target.size)
 
     async def bootstrap(self, request: BootstrapRequest, emit: Emit) -> Bootstrapped:
         reference = references.parse(request.image).with_default_tag()

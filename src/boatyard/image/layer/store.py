@@ -23,13 +23,14 @@ from typing import BinaryIO, TypeVar, cast
 
 import msgspec
 
-from boatyard.errors import IntegrityError, LayerError, NotFoundError
+from boatyard.errors import BoatyardError, IntegrityError, LayerError, NotFoundError
 from boatyard.image import digest as digests
 from boatyard.image.content.store import ContentStore, Ingester
 from boatyard.image.content.verified import check_blob, verified
 from boatyard.image.database import Database
 from boatyard.image.digest import Digest
 from boatyard.image.documents import chain_id
+from boatyard.image.elsewhere import Elsewhere, Nowhere
 from boatyard.image.layer.apply import DEFAULT_LIMITS, Limits, apply
 from boatyard.image.layer.chain import Chain, LayerId
 from boatyard.image.layer.compression import Compression, kind_of, open_decompressed
@@ -50,6 +51,7 @@ log = logging.getLogger(__name__)
 
 _AT_ONCE = 2
 """Layers that are packed or unpacked at the same time; each uses two to four threads."""
+_FETCHED_AT_ONCE = 4
 _UNCOMPRESSED = "containerd.io/uncompressed"
 """The annotation under which others keep a blob's diff ID, too."""
 
@@ -68,9 +70,11 @@ class LayerStore:
         limits: Limits = DEFAULT_LIMITS,
         clock: Callable[[], float] = time.time,
         derived: Ingester | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         """`derived` is where blobs are put that can be made again from a snapshot: the content store, perhaps in a way
-        that doesn't wait for the disk."""
+        that doesn't wait for the disk. `elsewhere`: who gets blobs that layers came with and that are not stored."""
+        self._elsewhere = elsewhere or Nowhere()
         self.content = content
         self.snapshotter = snapshotter
         self._limits = limits
@@ -152,7 +156,11 @@ class LayerStore:
             return False
         if row.snapshot is not None and self.snapshotter.exists(row.snapshot):
             return True
-        return self._stored_blob(row.blobs) is not None
+        return self._stored_blob(row.blobs) is not None or any(self._elsewhere.has(blob.digest) for blob in row.blobs)
+
+    def fetch(self, blob: Descriptor) -> bool:
+        """Get a blob that isn't stored from where it is; whether it is stored now. UnavailableError, DeniedError."""
+        return self._stored_blob((blob,)) is not None or self._elsewhere.fetch(blob)
 
     def _stored_blob(self, blobs: Iterable[Descriptor]) -> Descriptor | None:
         for blob in blobs:
@@ -220,7 +228,7 @@ class LayerStore:
 
     def record_chain(self, chain: Chain) -> Digest:
         """Remember what the diff IDs of these layers stand for."""
-        id = chain_id([diff_id for diff_id, _ in self.describe(chain)])
+        id = chain_id(self.diff_ids(chain))
         self._rows.record_chain(id, chain)
         return id
 
@@ -249,9 +257,39 @@ class LayerStore:
         rows = [self._rows.get(layer) for layer in chain]
         missing = [row.id for row in rows if row.snapshot is None]
         if missing:
-            self._in_parallel(self._unpacked, missing)
+            with self._fetching(rows):
+                self._in_parallel(self._unpacked, missing)
             rows = [self._rows.get(layer) for layer in chain]
         return tuple(cast(SnapshotId, row.snapshot) for row in rows)
+
+    @contextmanager
+    def _fetching(self, rows: Iterable[Layer]) -> Iterator[None]:
+        """Blobs that aren't here are fetched ahead of their unpacking, a few at a time. What fails is left to whoever
+        unpacks: it asks once more, and tells."""
+
+        def fetch(blob: Descriptor) -> None:
+            try:
+                self._elsewhere.fetch(blob)
+            except BoatyardError as error:
+                log.info("%s can't be fetched ahead: %s", blob.digest, error.message)
+
+        wanted = [
+            blob
+            for row in rows
+            if row.snapshot is None and self._stored_blob(row.blobs) is None
+            for blob in row.blobs
+            if self._elsewhere.has(blob.digest)
+        ]
+        if len(wanted) < 2:
+            yield
+            return
+        with ThreadPoolExecutor(_FETCHED_AT_ONCE, thread_name_prefix="fetch") as pool:
+            for blob in wanted:
+                pool.submit(fetch, blob)
+            try:
+                yield
+            finally:
+                pool.shutdown(cancel_futures=True)
 
     def _in_parallel(self, work: Callable[[LayerId], _Made], layers: Sequence[LayerId]) -> list[_Made]:
         """In order, so that a layer never waits for one that hasn't been started: those below it come first."""
@@ -293,7 +331,7 @@ class LayerStore:
     def _open_blob(self, row: Layer, *, digested: bool = True) -> Iterator[tuple[Produced, Digester]]:
         """The layer's stored bytes, uncompressed; they pass the digester, which is to be closed after the end of the
         stream."""
-        blob = self._stored_blob(row.blobs)
+        blob = self._stored_blob(row.blobs) or next((each for each in row.blobs if self._elsewhere.fetch(each)), None)
         if blob is None:
             named = f" ({row.blobs[0].digest})" if row.blobs else ""
             raise NotFoundError(
@@ -348,8 +386,14 @@ class LayerStore:
 
     # Bytes
 
+    def diff_ids(self, chain: Chain) -> tuple[Digest, ...]:
+        """Hashes what isn't known yet, and remembers it. Of layers that came with a blob it is known."""
+        rows = [self._rows.get(layer) for layer in chain]
+        made = iter(self.describe(tuple(row.id for row in rows if row.diff_id is None)))
+        return tuple(row.diff_id or next(made)[0] for row in rows)
+
     def describe(self, chain: Chain) -> tuple[tuple[Digest, int], ...]:
-        """(diff ID, bytes of the uncompressed tar) of each layer. Hashes what isn't known yet, and remembers it."""
+        """(diff ID, bytes of the uncompressed tar) of each layer. Reads what isn't known yet, and remembers it."""
         rows = [self._rows.get(layer) for layer in chain]
         unknown = [row.id for row in rows if row.diff_id is None or row.size is None]
         if unknown:
@@ -416,9 +460,16 @@ class LayerStore:
             if key.startswith(ORIGIN) and not row.made_here:
                 same_kind = kind_of(descriptor.media_type) == compression.kind
                 wanted = not force or (same_kind and (compression.level is None or compression.kind == "tar"))
-            if wanted and self._stored_blob((descriptor,)) is not None:
+            if wanted and (self._stored_blob((descriptor,)) or (key.startswith(ORIGIN) and self.fetch(descriptor))):
                 return descriptor
         return None
+
+    def published(self, chain: Chain, compression: Compression, *, force: bool = False) -> tuple[Descriptor, ...]:
+        """`blobs` for an image that leaves for a registry: those that layers came with need not be here."""
+        rows = [self._rows.get(layer) for layer in chain]
+        made = [row.id for row in rows if row.origin is None or force]
+        packed = iter(self.blobs(tuple(made), compression, force=force))
+        return tuple(next(packed) if row.origin is None or force else row.origin for row in rows)
 
     def was_packed(self, layer: LayerId, compression: Compression) -> bool:
         """Whether it was compressed so before, wherever the bytes are now."""

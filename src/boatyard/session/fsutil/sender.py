@@ -44,6 +44,7 @@ class Sender:
         """Bytes of contents that were sent."""
 
     def close(self) -> None:
+        self._entries = None  # and what that has open
         self._close_file()
         if self._directory >= 0:
             os.close(self._directory)

@@ -5,7 +5,6 @@ Specification: moby/buildkit, `session/filesync/filesync.go` (SyncTarget), `diff
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from grpclib.const import Cardinality, Handler, Status
 from grpclib.exceptions import GRPCError
 
 from boatyard._pb.filesync_pb2 import BytesMessage
-from boatyard.errors import InvalidError, StorageError
+from boatyard.errors import InvalidError
 from boatyard.image.interruption import run_settled
 from boatyard.session.filesend import EXPORTER, METHOD, MULTI_PLATFORM
 from boatyard.session.fsutil import transfer
@@ -24,6 +23,7 @@ from boatyard.session.fsutil.known import known_files
 from boatyard.session.fsutil.receiver import Receiver
 from boatyard.session.line import CallLine, Raw
 from boatyard.session.metadata import one
+from boatyard.session.offered.streams import open_sink
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +66,9 @@ class FileSend:
         self._written.add(index)
         await call.send_initial_metadata()
         line = CallLine(call)
-        while messages := await line.receive():
-            await run_settled(_write, target.descriptor, messages)
+        with open_sink(target.descriptor) as sink:
+            while messages := await line.receive():
+                await sink.write(_contents(messages))
 
 
 async def _receive_directory(call: Any, target: Directory, *, whole: bool) -> None:
@@ -76,21 +77,16 @@ async def _receive_directory(call: Any, target: Directory, *, whole: bool) -> No
             Status.FAILED_PRECONDITION,
             "this output is to replace what is in its directory, which takes a daemon that sends it as one",
         )
-    known = await asyncio.to_thread(known_files, target.descriptor) if target.exact else {}
+    known = await run_settled(known_files, target.descriptor) if target.exact else {}
     receiver = Receiver(target.descriptor, known, owner=(os.getuid(), os.getgid()), trusted=False)
     try:
         await transfer.receive(CallLine(call), receiver)
     finally:
-        await asyncio.to_thread(receiver.close)
+        await run_settled(receiver.close)
 
 
-def _write(descriptor: int, messages: Sequence[bytes]) -> None:
+def _contents(messages: Sequence[bytes]) -> list[bytes]:
     try:
-        for message in messages:
-            view = memoryview(BytesMessage.FromString(message).data)
-            while view:
-                view = view[os.write(descriptor, view) :]
+        return [BytesMessage.FromString(message).data for message in messages]
     except DecodeError as error:
         raise InvalidError("the daemon sent something that is no output") from error
-    except OSError as error:
-        raise StorageError(f"can't write the output: {error.strerror}") from error

@@ -5,7 +5,6 @@ Specification: moby/buildkit, `session/filesync/filesync.go`.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +13,7 @@ from grpclib.const import Cardinality, Handler, Status
 from grpclib.exceptions import GRPCError
 
 from boatyard.errors import BoatyardError, NotFoundError
+from boatyard.image.interruption import run_settled
 from boatyard.paths.filter import Filter
 from boatyard.session.filesync import EXCLUDE, FOLLOW, INCLUDE, METHOD, NAME
 from boatyard.session.fsutil import transfer
@@ -44,12 +44,12 @@ class FileSync:
         try:
             root = _opened(path)
             try:
-                plan = await asyncio.to_thread(filter.plan, root)
+                plan = await run_settled(filter.plan, root)
                 sender = Sender(root, walk(root, plan, owners=False))
                 try:
                     await transfer.send(CallLine(call), sender)
                 finally:
-                    await asyncio.to_thread(sender.close)
+                    await run_settled(sender.close)
             finally:
                 os.close(root)
         except BoatyardError as error:

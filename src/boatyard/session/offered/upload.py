@@ -5,8 +5,6 @@ Specification: moby/buildkit, `session/upload/uploadprovider`.
 
 from __future__ import annotations
 
-import asyncio
-import os
 from collections.abc import Mapping
 
 from grpclib.const import Status
@@ -15,10 +13,8 @@ from grpclib.server import Stream
 
 from boatyard._pb.upload_grpc import UploadBase
 from boatyard._pb.upload_pb2 import BytesMessage
-from boatyard.errors import StorageError
 from boatyard.session.metadata import one
-
-_PIECE = 1 << 19
+from boatyard.session.offered.streams import pieces_of
 
 
 class Upload(UploadBase):
@@ -33,12 +29,5 @@ class Upload(UploadBase):
         if descriptor is None:
             raise GRPCError(Status.NOT_FOUND, f"no http response from session for {path}")
         await stream.send_initial_metadata()
-        while data := await asyncio.to_thread(_read, descriptor):
+        async for data in pieces_of(descriptor):
             await stream.send_message(BytesMessage(data=data))
-
-
-def _read(descriptor: int) -> bytes:
-    try:
-        return os.read(descriptor, _PIECE)
-    except OSError as error:
-        raise StorageError(f"can't read what is to be uploaded: {error.strerror}") from error

@@ -305,6 +305,7 @@ class Connection(asyncio.Protocol):
         """An answer that waits for nobody: a client that makes us send such and doesn't read must not fill memory."""
         if self.writing_paused and self.transport.get_write_buffer_size() > self.limits.unsent:
             self.fail(ErrorCode.ENHANCE_YOUR_CALM, "the other end makes us answer and doesn't read")
+            self.abort()  # nor would it read why
         self._write(data)
 
     def _wake_blocked(self) -> None:

@@ -117,6 +117,9 @@ class Client:
     async def ssh_agent(self, id: str) -> str | None:
         return self.agents.get(id)
 
+    async def registry_credentials(self, host: str) -> None:
+        return None
+
     async def upload(self, id: str) -> int | None:
         return None
 

@@ -10,7 +10,7 @@ import pytest
 
 from boatyard.build.result import LayersResult
 from boatyard.build.solver.step import SharedStep
-from boatyard.build.source.image import Images, ImageStep, NoFetcher
+from boatyard.build.source.image import FoundImage, Images, ImageStep, Keys, NoFetcher, Told
 from boatyard.errors import ConflictError, NotFoundError
 from boatyard.image import documents, spec
 from boatyard.image import reference as references
@@ -35,12 +35,24 @@ class Registry:
     def __init__(self) -> None:
         self.images: dict[str, Descriptor] = {}
         self.asked: list[str] = []
+        self.announced: list[str] = []
 
-    async def fetch(self, reference: Reference, platform: Platform) -> Descriptor:
+    async def fetch(self, reference: Reference, platform: Platform, keys: Keys) -> Descriptor:
         self.asked.append(reference.familiar())
         if reference.familiar() not in self.images:
             raise NotFoundError("not there either")
         return self.images[reference.familiar()]
+
+    def has_brought(self, image: FoundImage) -> bool:
+        return False
+
+    def announce(self, image: FoundImage, keys: Keys, told: Told) -> None:
+        self.announced.append(image.reference.familiar())
+
+
+class NoKeys:
+    async def registry_credentials(self, host: str) -> None:
+        return None
 
 
 class Store:
@@ -62,7 +74,7 @@ class Store:
         self.images.put(references.parse(name).with_default_tag(), target)
 
     def step(self, reference: str, *, platform: Platform = AMD64, mode: str = "default") -> ImageStep:
-        return ImageStep(f"docker-image://{reference}", {"image.resolvemode": mode}, platform, self.found)
+        return ImageStep(f"docker-image://{reference}", {"image.resolvemode": mode}, platform, self.found, NoKeys())
 
     async def key(self, reference: str, *, platform: Platform = AMD64, mode: str = "default") -> str:
         return (await self.step(reference, platform=platform, mode=mode).cache_map(TOLD)).digest
@@ -109,7 +121,7 @@ async def test_a_result_keeps_its_layers_although_the_image_goes(store: Store) -
 async def test_a_layer_that_was_collected_before_it_was_held_is_made_known_anew(store: Store) -> None:
     target = store.make("hello")
     store.keep("base", target)
-    found = await store.found.find(references.parse("base").with_default_tag(), AMD64)
+    found = await store.found.find(references.parse("base").with_default_tag(), AMD64, NoKeys())
     first = await store.found.layers(found)
     layers: tuple[LayerId, ...] = first.layers
     del first
@@ -161,7 +173,8 @@ async def test_local_asks_nobody(store: Store) -> None:
     assert store.registry.asked == []
 
 
-async def test_without_registries_the_error_says_how_to_get_a_base_image() -> None:
-    with pytest.raises(NotFoundError) as caught:
-        await NoFetcher().fetch(references.parse("debian").with_default_tag(), AMD64)
+async def test_without_registries_the_error_says_how_to_get_a_base_image(store: Store) -> None:
+    with pytest.raises(NotFoundError, match="debian is not in the local store, and no registry is asked") as caught:
+        images = Images(store.images, store.layers, NoFetcher())
+        await images.find(references.parse("debian"), AMD64, NoKeys())
     assert "boat bootstrap" in (caught.value.hint or "")

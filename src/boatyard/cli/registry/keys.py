@@ -1,0 +1,25 @@
+"""This user's credentials, handed to the daemon when a registry asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from boatyard.client.credentials import Answer, offered
+from boatyard.client.descriptors import DescriptorChannel
+
+
+@contextmanager
+def offered_credentials(channel: DescriptorChannel, environment: Mapping[str, str]) -> Iterator[str]:
+    """The token that a request names. Nothing is read before the daemon asks."""
+
+    def find(host: str) -> Answer:
+        from boatyard.registry.dockerconfig import DockerConfig
+
+        found = DockerConfig.default(environment).get(host)
+        if found is None:
+            return Answer()
+        return Answer(found.username, found.password, found.identity_token, found.registry_token)
+
+    with offered(channel, find) as token:
+        yield token

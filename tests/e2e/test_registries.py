@@ -1,0 +1,159 @@
+"""Images from and to a registry that others made: Debian's docker-registry, and with credentials of its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from e2e.yard import Yard, write_files
+
+pytestmark = pytest.mark.runtime
+
+CONFIG = """
+version: 0.1
+log: {{level: error}}
+storage: {{filesystem: {{rootdirectory: {root}}}, delete: {{enabled: true}}}}
+http: {{addr: "127.0.0.1:{port}"}}
+{auth}
+"""
+# "harbour", by bcrypt: the only kind that it takes.
+HTPASSWD = "pilot:$2y$05$DRvkF4w84PfhypCbWNl71uRjqVRvXRqyiMTkwpE6JsWoyZKS9ATJW\n"
+
+
+class Peer:
+    """A running docker-registry."""
+
+    def __init__(self, root: Path, *, auth: str = "") -> None:
+        unpacked = Path(__file__).parents[2] / ".cache/registry/usr/bin/docker-registry"
+        program = str(unpacked) if unpacked.exists() else shutil.which("docker-registry")
+        if program is None:
+            pytest.skip("needs docker-registry")
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.host = f"localhost:{self.port}"
+        root.mkdir(parents=True)
+        (root / "config.yml").write_text(CONFIG.format(root=root / "data", port=self.port, auth=auth))
+        self._process = subprocess.Popen(
+            [program, "serve", root / "config.yml"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port)).close()
+                return
+            except ConnectionRefusedError:
+                assert self._process.poll() is None and time.monotonic() < deadline
+                time.sleep(0.02)
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+
+@pytest.fixture(scope="module")
+def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
+    peer = Peer(tmp_path_factory.mktemp("registry") / "open")
+    yield peer
+    peer.stop()
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
+    root = tmp_path_factory.mktemp("guarded")
+    (root / "htpasswd").write_text(HTPASSWD)
+    peer = Peer(root / "registry", auth=f"auth: {{htpasswd: {{realm: here, path: {root}/htpasswd}}}}")
+    yield peer
+    peer.stop()
+
+
+def forget(yard: Yard, *names: str) -> None:
+    """Nothing of these images is in the daemon's store any more."""
+    yard.run("image", "rm", "-f", *names)
+    yard.run("builder", "prune", "--all", "--force")
+
+
+def test_an_image_goes_and_comes_back_the_same(own_yard: Yard, peer: Peer, tmp_path: Path) -> None:
+    yard, name = own_yard, f"{peer.host}/round/trip:1"
+    yard.run("bootstrap", "busybox")
+    context = write_files(tmp_path, {"Dockerfile": "FROM busybox\nRUN echo cargo > /cargo\nCMD cat /cargo\n"})
+    yard.run("build", "-t", name, context)
+    yard.run("push", name)
+    digest = json.loads(yard.run("manifest", "inspect", name, "--raw").stdout)["config"]["digest"]
+    forget(yard, name, "busybox")
+    assert "fetched" in yard.run("pull", name).stdout
+    assert "up to date" in yard.run("pull", name).stdout
+    assert yard.run("run", "--rm", name).stdout == "cargo\n"
+    assert digest in yard.run("image", "inspect", name).stdout
+
+
+def test_a_build_pulls_its_base_and_pushes_its_result(own_yard: Yard, peer: Peer, tmp_path: Path) -> None:
+    yard, base, result = own_yard, f"{peer.host}/base:1", f"{peer.host}/result:1"
+    yard.run("bootstrap", "busybox", "-t", base)
+    yard.run("push", "-q", base)
+    forget(yard, base)
+    context = write_files(tmp_path, {"Dockerfile": f"FROM {base}\nRUN echo built > /built\n"})
+    told = yard.run("build", "--progress=plain", "--push", "-t", result, context).stderr
+    assert "pushing manifest" in told
+    assert yard.run("tags", f"{peer.host}/result").stdout == "1\n"
+    # Of two images in one registry the shared layer was not sent.
+    layers = [
+        json.loads(yard.run("manifest", "inspect", name, "--raw").stdout)["layers"][0]["digest"]
+        for name in (base, result)
+    ]
+    assert layers[0] == layers[1]
+
+
+def test_a_cached_build_downloads_no_layer(own_yard: Yard, peer: Peer, tmp_path: Path) -> None:
+    """Its base's layers need not even be in the registry any more."""
+    yard, base = own_yard, f"{peer.host}/lazy:1"
+    yard.run("bootstrap", "busybox", "-t", base)
+    yard.run("push", "-q", base)
+    context = write_files(tmp_path, {"Dockerfile": f"FROM {base}\nLABEL a=b\n"})
+    forget(yard, base)
+    yard.run("build", "-t", "labelled", context)
+    blobs = {path.name for path in (yard.data / "blobs/sha256").iterdir()}
+    layer = json.loads(yard.run("manifest", "inspect", base, "--raw").stdout)["layers"][0]["digest"]
+    assert layer.removeprefix("sha256:") not in blobs
+    assert yard.run("run", "--rm", "labelled", "echo", "fetched now").stdout == "fetched now\n"
+
+
+def test_credentials_are_asked_for_kept_and_forgotten(own_yard: Yard, guarded: Peer, tmp_path: Path) -> None:
+    yard, name = own_yard, f"{guarded.host}/secret:1"
+    yard.environment["DOCKER_CONFIG"] = str(tmp_path / "docker")
+    yard.run("bootstrap", "busybox", "-t", name)
+    told = yard.fails("push", name)
+    assert f"boat login {guarded.host}" in told
+    told = yard.fails("login", "-u", "pilot", "--password-stdin", guarded.host, input=b"wrong\n")
+    assert "'pilot'" in told
+    assert not (tmp_path / "docker/config.json").exists()
+    yard.run("login", "-u", "pilot", "--password-stdin", guarded.host, input=b"harbour\n")
+    yard.run("push", name)
+    forget(yard, name)
+    context = write_files(tmp_path / "context", {"Dockerfile": f"FROM {name}\nRUN true\n"})
+    yard.run("build", "-t", "private", context)
+    yard.run("logout", guarded.host)
+    assert "boat login" in yard.fails("pull", name)
+
+
+def test_an_image_is_copied_between_registries(own_yard: Yard, peer: Peer, tmp_path: Path) -> None:
+    yard, source, target = own_yard, f"{peer.host}/origin:1", f"{peer.host}/copies/of:2"
+    yard.run("bootstrap", "busybox", "-t", source)
+    yard.run("push", source)
+    yard.run("copy", source, target)
+    documents = {yard.run("manifest", "inspect", "--raw", name).stdout for name in (source, target)}
+    assert len(documents) == 1
+
+
+def test_what_is_not_there_is_said_plainly(own_yard: Yard, peer: Peer) -> None:
+    assert f"{peer.host}/nosuch:latest" in own_yard.fails("pull", f"{peer.host}/nosuch")
+    assert "can't reach localhost:1" in own_yard.fails("pull", "localhost:1/nosuch")
+    peers_words = own_yard.fails("tags", f"{peer.host}/nosuch")
+    assert "nosuch" in peers_words
