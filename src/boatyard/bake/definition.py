@@ -50,6 +50,8 @@ class Target:
     entitlements: tuple[str, ...] | None = None
     extra_hosts: Mapping[str, str | None] | None = None
     policy: tuple[Policy, ...] | None = None
+    base: str | None = None
+    """Where the context is when nothing is said of it; None is the working directory."""
     span: Span | None = field(default=None, compare=False)
 
 

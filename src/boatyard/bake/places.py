@@ -13,24 +13,22 @@ import re
 from dataclasses import replace
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
-from boatyard.bake.definition import LINK, Target
+from boatyard.bake.definition import Target
+from boatyard.bake.location import ELSEWHERE, WORKING, is_remote
 from boatyard.bake.resolution import Resolved
 from boatyard.errors import InvalidError, UnsupportedError
 
-WORKING = "cwd://"
-_REMOTE = re.compile(r"(?:https?|git|ssh)://|git@|github\.com/")
-_ELSEWHERE = (LINK, "docker-image:", "oci-layout:")
 _GIT = re.compile(r"(?:git|ssh)://|git@|github\.com/|https?://[^#?]*\.git(?:[#?]|$)")
 
 
-def is_remote(path: str) -> bool:
-    """A git repository or a URL."""
-    return _REMOTE.match(path) is not None
-
-
 def placed(resolved: Resolved, url: str = "") -> Resolved:
-    """Paths made plain; with `url`, the relative ones are in what that names."""
+    """Contexts made plain; with `url`, the relative ones are in what that names."""
     return replace(resolved, targets={name: _placed(target, url) for name, target in resolved.targets.items()})
+
+
+def reached(resolved: Resolved, url: str = "") -> Resolved:
+    """The same for named contexts. What is printed has those as they were written."""
+    return replace(resolved, targets={name: _reached(target, url) for name, target in resolved.targets.items()})
 
 
 def _placed(target: Target, url: str) -> Target:
@@ -38,14 +36,24 @@ def _placed(target: Target, url: str) -> Target:
     for what, value in (("context", context), ("Dockerfile", dockerfile)):
         if value == "-":
             raise InvalidError(f"target {target.name}: the {what} can't come from standard input")
+    local = context.startswith(WORKING) and not dockerfile.startswith(WORKING)
+    if url and local and target.dockerfile_inline is None:
+        raise UnsupportedError(
+            f"target {target.name}: the Dockerfile of a remote definition can't be used with a context that is here",
+            hint="name one that is here (cwd://Dockerfile), or write dockerfile-inline",
+        )
+    return replace(target, context=_context(context, url))
+
+
+def _reached(target: Target, url: str) -> Target:
     contexts = {name: _context(value, url) for name, value in (target.contexts or {}).items()}
-    return replace(target, context=_context(context, url), contexts=contexts or None)
+    return replace(target, contexts=contexts or None)
 
 
 def _context(path: str, url: str) -> str:
     if path.startswith(WORKING):
         return posixpath.normpath(path.removeprefix(WORKING) or ".")
-    if is_remote(path) or path.startswith(_ELSEWHERE):
+    if is_remote(path) or path.startswith(ELSEWHERE):
         return path
     cleaned = posixpath.normpath(path)
     return within(url, cleaned) if url else path if cleaned == path else cleaned

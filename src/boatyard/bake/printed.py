@@ -28,7 +28,7 @@ def resolved(found: Resolved) -> dict[str, object]:
 
 def _group(group: Group) -> dict[str, object]:
     described = {"description": group.description} if group.description else {}
-    return {**described, "targets": list(group.targets)}
+    return {**described, "targets": list(group.targets) or None}  # null: as Go writes it
 
 
 def target_document(target: Target) -> dict[str, object]:

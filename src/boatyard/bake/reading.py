@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from boatyard.bake import location
 from boatyard.bake.compose import dotenv, services, yaml
 from boatyard.bake.compose import model as compose
 from boatyard.bake.definition import Definition
 from boatyard.bake.entries import TRUTHS
 from boatyard.bake.functions.table import Surroundings
 from boatyard.bake.hcl.tree import File
-from boatyard.bake.loading import loader
+from boatyard.bake.loading import bases, loader
 from boatyard.bake.source import Source, decode
 from boatyard.errors import DefinitionError, DeniedError, NotFoundError
 
@@ -38,6 +39,11 @@ class Outside:
         """The environment, unless BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP hides it."""
         hidden = TRUTHS.get(self.environment.get("BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP", ""), False)
         return {} if hidden else self.environment
+
+    @property
+    def relative(self) -> bool:
+        """Whether contexts are relative to the files that say them, not to the working directory."""
+        return TRUTHS.get(self.environment.get("BUILDX_BAKE_FILE_RELATIVE_PATHS", "").strip(), False)
 
     def lookup(self, name: str) -> str | None:
         found = self.variables.get(name)
@@ -67,13 +73,26 @@ def read(sources: Sequence[Source], outside: Outside) -> Read:
         environment = _compose_environment(outside)
         model = compose.load(composed, environment, lambda path: _other(path, outside.directory))
         before = services.definition(model, environment)
+        if outside.relative:
+            before = _based(before, location.directory(composed[0].name))
         unset = tuple(sorted(model.unset))
     if not files:
         return Read(before, unset)
     found = loader.load(
-        files, builtin=outside.builtin, lookup=outside.lookup, surroundings=outside.surroundings, before=before
+        files,
+        builtin=outside.builtin,
+        lookup=outside.lookup,
+        surroundings=outside.surroundings,
+        before=before,
+        relative=outside.relative,
     )
     return Read(found, unset)
+
+
+def _based(definition: Definition, base: str | None) -> Definition:
+    """With the contexts of compose files, whose directory is that of the first of them."""
+    targets = {name: bases.based(target, base, base) for name, target in definition.targets.items()}
+    return replace(definition, targets=targets)
 
 
 def _bake_file(source: Source) -> File | None:

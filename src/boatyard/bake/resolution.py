@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from boatyard.bake import overrides as overriding
 from boatyard.bake.definition import DEFAULT, LINK, Definition, Group, Target, merge
 from boatyard.bake.entries import Output, unique
+from boatyard.bake.location import below
 from boatyard.bake.overrides import Overrides
 from boatyard.bake.source import did_you_mean
 from boatyard.errors import BoatyardError, InvalidError, NotFoundError
@@ -112,7 +113,7 @@ class _Resolver:
         return replace(
             target,
             inherits=(),
-            context=_DEFAULT_CONTEXT if target.context is None else target.context,
+            context=below(target.base, _DEFAULT_CONTEXT) if target.context is None else target.context,
             dockerfile=target.dockerfile or _DEFAULT_DOCKERFILE,
         )
 
@@ -178,6 +179,8 @@ class _Resolver:
         if name == DEFAULT and known:
             listed = ", ".join(sorted((*self.definition.groups, *known))[:12])
             return NotFoundError("there is no default target or group", hint=f"name what to build: {listed}")
+        if not known and not self.definition.groups:
+            return NotFoundError("the definition has no targets")
         return NotFoundError(f"there is no target {name!r}", hint=hint or "`boat bake --list=targets` lists them")
 
     def _wrong(self, target: Target, message: str, hint: str | None = None) -> BoatyardError:

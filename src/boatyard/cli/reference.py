@@ -47,6 +47,7 @@ _ENVIRONMENT = (
     ("BOAT_TLS_VERIFY", "`0`: `tcp://` without TLS, for a daemon that serves so"),
     ("BUILDKIT_PROGRESS", "the default of `boat build --progress`"),
     ("BUILDX_BAKE_FILE", "the files of `boat bake` without `-f`, with `:` between them (BUILDX_BAKE_PATH_SEPARATOR)"),
+    ("BUILDX_BAKE_FILE_RELATIVE_PATHS", "`1`: contexts of `boat bake` are relative to the files that say them"),
     ("BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP", "`1`: variables of `boat bake` don't come from the environment"),
     ("BUILDX_BAKE_ENTITLEMENTS_FS", "`0`: definitions of `boat bake` may touch all files without `--allow`"),
     ("EXPERIMENTAL_BUILDKIT_SOURCE_POLICY", "a file for `boat build` without `--source-policy-file`"),

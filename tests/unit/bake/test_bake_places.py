@@ -31,7 +31,9 @@ def test_a_directory_of_an_archive_is_not_supported() -> None:
 
 
 def placed(target: Target, url: str = "") -> Target:
-    return places.placed(Resolved({target.name: target}, {}, (target.name,)), url).targets[target.name]
+    resolved = places.placed(Resolved({target.name: target}, {}, (target.name,)), url)
+    assert resolved.targets[target.name].contexts == target.contexts
+    return places.reached(resolved, url).targets[target.name]
 
 
 def test_paths_of_a_remote_definition_are_there_and_cwd_is_here() -> None:
@@ -40,7 +42,7 @@ def test_paths_of_a_remote_definition_are_there_and_cwd_is_here() -> None:
     target = placed(Target(name="t", context="./sub/", contexts=contexts), url)
     assert target.context == f"{url}#:sub"
     assert target.contexts == {**contexts, "c": f"{url}#:c", "d": "d"}
-    assert placed(Target(name="t", context="cwd://"), url).context == "."
+    assert placed(Target(name="t", context="cwd://", dockerfile="cwd://D"), url).context == "."
     assert placed(Target(name="t", context="a/../b")).context == "b"
 
 
@@ -56,6 +58,11 @@ def test_paths_of_a_remote_definition_are_there_and_cwd_is_here() -> None:
 )
 def test_a_dockerfile_is_in_its_context(context: str, dockerfile: str, expected: str) -> None:
     assert places.dockerfile(Target(name="t", context=context, dockerfile=dockerfile)) == expected
+
+
+def test_a_dockerfile_that_is_there_has_no_context_that_is_here() -> None:
+    with pytest.raises(UnsupportedError, match="target t: the Dockerfile of a remote definition"):
+        placed(Target(name="t", context="cwd://"), "https://example.org/r.git")
 
 
 def test_standard_input_is_no_context_of_a_target() -> None:

@@ -54,8 +54,9 @@ class _Reader:
             self._at += 2
             return self._braced(at)
         match = _NAME.match(text, at + 1)
-        if match is None:
-            raise InterpolationError(f"{text[at : at + 12]!r} is no variable: write $$ for a dollar")
+        if match is None:  # as in $(date): a dollar that begins nothing is one
+            self._at += 1
+            return "$"
         self._at = match.end()
         return self._value(match[0])
 

@@ -53,6 +53,7 @@ class Instance:
         return schema.show(self.kinds[attribute], attribute, self.value(attribute, asker), span)
 
     def made(self) -> Target | Group:
+        """Without what nobody has said."""
         found: dict[str, Anything] = {}
         for name, setting in self.block.body.settings.items():
             if name in self.kinds:

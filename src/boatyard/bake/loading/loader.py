@@ -11,7 +11,7 @@ from boatyard.bake.definition import Definition, Group, Target, merge, merge_gro
 from boatyard.bake.functions.table import Surroundings, functions
 from boatyard.bake.hcl import documents, parser
 from boatyard.bake.hcl.tree import Block, File
-from boatyard.bake.loading import schema, variables
+from boatyard.bake.loading import bases, schema, variables
 from boatyard.bake.loading.blocks import instances
 from boatyard.bake.loading.scope import Globals
 from boatyard.bake.loading.variables import Lookup
@@ -34,16 +34,17 @@ def load(
     lookup: Lookup,
     surroundings: Surroundings,
     before: Definition,
+    relative: bool = False,
 ) -> Definition:
     """Later files go before earlier ones, and all before the definition that is there already (of compose files).
-    `lookup` gives what is set from outside, by name."""
+    `lookup` gives what is set from outside, by name. `relative`: contexts are relative to the files that say them."""
     try:
-        return _load(files, Globals(builtin, functions(surroundings), lookup), before)
+        return _load(files, Globals(builtin, functions(surroundings), lookup), before, relative)
     except RecursionError:
         raise DefinitionError("the definition is nested too deeply") from None
 
 
-def _load(files: Sequence[File], scope: Globals, before: Definition) -> Definition:
+def _load(files: Sequence[File], scope: Globals, before: Definition, relative: bool) -> Definition:
     blocks = [block for file in files for block in file.body.blocks]
     for file in files:
         for block in file.body.blocks:
@@ -58,7 +59,7 @@ def _load(files: Sequence[File], scope: Globals, before: Definition) -> Definiti
         variables.validate(declared, scope)
     for name, block in scope.user_functions.items():
         scope.made(name, block.span)
-    made, matrices = _blocks(blocks, scope)
+    made, matrices = _blocks(blocks, scope, relative)
     targets, groups = _merged(made, matrices, before)
     for name, setting in scope.attributes.items():
         scope.value(name, setting.span)
@@ -85,7 +86,7 @@ def _declare(files: Sequence[File], blocks: Sequence[Block], scope: Globals) -> 
                 scope.attributes[name] = setting
 
 
-def _blocks(blocks: Sequence[Block], scope: Globals) -> tuple[list[Target | Group], list[Group]]:
+def _blocks(blocks: Sequence[Block], scope: Globals, relative: bool) -> tuple[list[Target | Group], list[Group]]:
     """All targets and groups in order; besides, for each matrix a group by its label."""
     found = []
     matrices: dict[str, list[str]] = {}
@@ -101,6 +102,8 @@ def _blocks(blocks: Sequence[Block], scope: Globals) -> tuple[list[Target | Grou
         for label, names in matrices.items()
         if set(names) != {label}
     ]
+    if relative:
+        return [bases.made(instance, scope.instances["target"]) for instance in found], renamed
     return [instance.made() for instance in found], renamed
 
 

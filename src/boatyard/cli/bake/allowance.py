@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from boatyard.bake import places
+from boatyard.bake import location, places
 from boatyard.bake.definition import LINK, Target
 from boatyard.bake.entries import TRUTHS
 from boatyard.bake.source import did_you_mean
@@ -108,14 +108,14 @@ def _missing(targets: Iterable[Target], allowed: Allowed, directory: str, files:
 
 def _read(target: Target) -> Iterator[str]:
     context = target.context or "."
-    if not places.is_remote(context):
+    if not location.is_remote(context):
         yield context
         if target.dockerfile_inline is None:
             yield places.dockerfile(target)
     for value in (target.contexts or {}).values():
         if value.startswith("oci-layout://"):
             yield value.removeprefix("oci-layout://").partition("@")[0]
-        elif not places.is_remote(value) and not value.startswith((LINK, "docker-image:")):
+        elif not location.is_remote(value) and not value.startswith((LINK, "docker-image:")):
             yield value
     yield from (secret.src for secret in target.secret or () if secret.src)
     yield from (path for agent in target.ssh or () for path in agent.paths)

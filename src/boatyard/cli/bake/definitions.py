@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from boatyard.bake import files, overrides, places, reading, resolution
+from boatyard.bake import files, location, overrides, places, reading, resolution
 from boatyard.bake.definition import Definition
 from boatyard.bake.functions.table import Surroundings
 from boatyard.bake.resolution import Resolved
@@ -52,10 +52,10 @@ def load(console: Console, flags: BakeFlags, sources: Sequence[Source] | None = 
 def addressed(targets: Sequence[str]) -> tuple[str, str, tuple[str, ...]]:
     """`[URL [URL]] TARGET...`: where the definition is, what its command's context is, and what is asked for."""
     rest = list(targets)
-    url, context = "", places.WORKING
-    if rest and places.is_remote(rest[0]):
+    url, context = "", location.WORKING
+    if rest and location.is_remote(rest[0]):
         url = rest.pop(0)
-        if rest and places.is_remote(rest[0]):
+        if rest and location.is_remote(rest[0]):
             context = rest.pop(0)
     return url, context, tuple(rest)
 

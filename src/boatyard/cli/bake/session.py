@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 
-from boatyard.bake import printed
+from boatyard.bake import places, printed
 from boatyard.bake.resolution import Resolved
 from boatyard.cli.bake import allowance, definitions, lists
 from boatyard.cli.bake.flags import BakeFlags
@@ -52,6 +52,7 @@ def run(console: Console, flags: BakeFlags) -> int:
         return 0
     if not resolved.asked:
         raise NotFoundError("there is nothing to build: the groups have no targets in them")
+    resolved = places.reached(resolved, url)
     directory = loaded.outside.directory
     allowance.require(console, resolved.targets.values(), allowance.parse(flags.allow, directory), directory)
     planned = plans(resolved, flags, console.environment)
