@@ -161,16 +161,13 @@ def test_one_of_what_there_is_none_of_is_not_found(yard: Yard, method: str, path
         ("POST", "/volumes/create"),
         ("POST", "/plugins/pull"),
         ("POST", "/commit"),
-        ("POST", "/auth"),
         ("GET", "/images/search?term=x"),
-        ("POST", "/images/create?fromImage=alpine&tag=latest"),
-        ("GET", "/distribution/alpine/json"),
     ],
 )
 def test_what_is_not_supported_yet_says_so(yard: Yard, method: str, path: str) -> None:
     answer = ask(yard, method, path, b"{}", headers={"Content-Type": "application/json"})
     assert answer.status == 501
-    assert "not supported yet" in answer.message or "no registry client yet" in answer.message
+    assert "not supported yet" in answer.message
 
 
 @pytest.mark.parametrize("path", ["/swarm", "/services", "/nodes", "/tasks", "/secrets", "/configs", "/services/x"])

@@ -157,3 +157,34 @@ def test_what_is_not_there_is_said_plainly(own_yard: Yard, peer: Peer) -> None:
     assert "can't reach localhost:1" in own_yard.fails("pull", "localhost:1/nosuch")
     peers_words = own_yard.fails("tags", f"{peer.host}/nosuch")
     assert "nosuch" in peers_words
+
+
+def test_the_docker_command_pulls_pushes_and_logs_in(own_yard: Yard, guarded: Peer, tmp_path: Path) -> None:
+    program = Path(__file__).parents[2] / ".cache/docker/usr/bin/docker"
+    if not program.exists():
+        pytest.skip("needs Debian's docker command")
+    yard, name = own_yard, f"{guarded.host}/docker/made:1"
+    yard.run("bootstrap", "busybox", "-t", name)
+    environment = {
+        "DOCKER_HOST": f"unix://{yard.socket}",
+        "DOCKER_CONFIG": str(tmp_path / "docker"),
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(tmp_path),
+    }
+
+    def docker(*arguments: str, input: str | None = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [program, *arguments], env=environment, input=input, capture_output=True, text=True, timeout=60
+        )
+
+    assert "credentials" in docker("push", name).stderr
+    wrong = docker("login", "-u", "pilot", "--password-stdin", guarded.host, input="wrong")
+    assert wrong.returncode and "credentials" in wrong.stderr
+    assert "Login Succeeded" in docker("login", "-u", "pilot", "--password-stdin", guarded.host, input="harbour").stdout
+    pushed = docker("push", name)
+    assert pushed.returncode == 0 and "digest: sha256:" in pushed.stdout, pushed
+    forget(yard, name)
+    pulled = docker("pull", name)
+    assert pulled.returncode == 0 and "Downloaded newer image" in pulled.stdout, pulled
+    assert "up to date" in docker("pull", name).stdout
+    assert "docker/made" in docker("images").stdout

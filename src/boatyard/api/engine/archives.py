@@ -1,4 +1,4 @@
-"""Images in and out as archives, and where pulling will come in."""
+"""Images in and out as archives."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from boatyard.api.download import download
-from boatyard.api.engine import progress_lines
+from boatyard.api.engine import progress_lines, registries
 from boatyard.api.engine.call import Call
 from boatyard.api.engine.errors import body_of, message_of, status_of
 from boatyard.api.engine.images import found, repository
@@ -32,7 +32,7 @@ def routes(services: Services) -> tuple[Route, ...]:
         Route("GET", "/images/get", partial(_save, images)),
         Route("GET", "/images/{name}/get", partial(_save, images)),
         Route("POST", "/images/load", partial(_load, images)),
-        Route("POST", "/images/create", partial(_create, images)),
+        Route("POST", "/images/create", partial(_create, services)),
     )
 
 
@@ -97,10 +97,10 @@ def _loaded(result: ImagesLoaded) -> bytes:
     return progress_lines.text("".join(names or [f"Loaded image ID: {id}\n" for id in result.ids]))
 
 
-async def _create(images: ImageService, call: Call) -> None:
+async def _create(services: Services, call: Call) -> None:
     platform = str(platforms.parse(written)) if (written := call.query.text("platform")) and call.since(1, 32) else ""
     if name := call.query.text("fromImage"):
-        await pull(call, name, platform)
+        await registries.pull(services, call, name, platform)
         return
     source = call.query.text("fromSrc")
     if source != "-":
@@ -115,19 +115,7 @@ async def _create(images: ImageService, call: Call) -> None:
         changes=call.query.all("changes"),
     )
     form = LoadingForm(lambda result: b"".join(map(progress_lines.status, result.ids)), quiet=True)
-    await _read_body(call, form, partial(images.import_image, request))
-
-
-async def pull(call: Call, name: str, platform: str) -> None:
-    """What `docker pull` asks for. The registry client will be called from here."""
-    tag = call.query.text("tag")
-    reference = references.parse(name.removesuffix(":"))
-    if tag:
-        reference = references.parse(f"{reference}@{tag}") if ":" in tag else reference.with_tag(tag)
-    raise UnsupportedError(
-        f"can't pull {reference.with_default_tag().familiar()}: the daemon has no registry client yet",
-        hint="bring it with `docker load` or `docker import`, or make a base image with `boat bootstrap`",
-    )
+    await _read_body(call, form, partial(services.images.import_image, request))
 
 
 async def _read_body(

@@ -48,7 +48,7 @@ async def _build(services: Services, call: Call) -> None:
     if version not in CLASSIC:
         raise InvalidError(f'invalid version "{version}"')
     options = build_options.parse(call)
-    credentials = registry_auth.many(call.header("X-Registry-Config"))
+    credentials = registry_auth.many(call.header("x-registry-config"))
     steps = Steps()
     form = BuildForm(steps, options, with_aux=call.since(1, 30))
     with open_pipe() as pipe:

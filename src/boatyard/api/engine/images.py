@@ -19,21 +19,17 @@ from boatyard.image import reference as references
 _LIST_FILTERS = ("dangling", "label", "before", "since", "reference", "until")
 _PRUNE_FILTERS = ("dangling", "label", "label!", "until")
 _PASSED_ON = ("dangling", "label", "before", "since", "reference")
-_NO_REGISTRY = "the daemon has no registry client yet"
 
 
 def routes(services: Services) -> tuple[Route, ...]:
     images = services.images
     return (
         Route("GET", "/images/json", partial(_list, images)),
-        Route("GET", "/images/search", _search),
         Route("GET", "/images/{name}/json", partial(_inspect, services)),
         Route("GET", "/images/{name}/history", partial(_history, images)),
         Route("POST", "/images/{name}/tag", partial(_tag, images)),
-        Route("POST", "/images/{name}/push", partial(_push, images)),
         Route("POST", "/images/prune", partial(_prune, services)),
         Route("DELETE", "/images/{name}", partial(_delete, images)),
-        Route("GET", "/distribution/{name}/json", _distribution),
     )
 
 
@@ -183,20 +179,3 @@ async def _prune(services: Services, call: Call) -> Answer:
     reclaimed = gone.bytes
     services.events.publish("image", "prune", "", {"reclaimed": str(reclaimed)})
     return json({"ImagesDeleted": deleted or None, "SpaceReclaimed": reclaimed})
-
-
-async def _search(call: Call) -> Answer:
-    raise UnsupportedError(f"searching for images is not supported yet: {_NO_REGISTRY}")
-
-
-async def _push(images: ImageService, call: Call) -> Answer:
-    name, tag = call.names["name"], call.query.text("tag")
-    await found(images, str(references.parse(name).with_tag(tag)) if tag else name)
-    raise UnsupportedError(
-        f"pushing images is not supported yet: {_NO_REGISTRY}",
-        hint="save the image with `docker save`, and push the archive with skopeo",
-    )
-
-
-async def _distribution(call: Call) -> Answer:
-    raise UnsupportedError(f"looking at images of a registry is not supported yet: {_NO_REGISTRY}")

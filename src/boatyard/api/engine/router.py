@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 
 from boatyard import __version__
-from boatyard.api.engine import absent, archives, build, builder, events, images, system, upgrades, version
+from boatyard.api.engine import absent, archives, build, builder, events, images, registries, system, upgrades, version
 from boatyard.api.engine.call import Answer, Call, Query
 from boatyard.api.engine.errors import body_of, message_of, status_of
 from boatyard.api.engine.routes import Route, Routes
@@ -32,6 +32,7 @@ def all_routes(services: Services) -> tuple[Route, ...]:
         *system.routes(services),
         *events.routes(services),
         *archives.routes(services),
+        *registries.routes(services),
         *images.routes(services),
         *build.routes(services),
         *builder.routes(services),

@@ -15,12 +15,17 @@ from typing import TYPE_CHECKING, Protocol
 from boatyard.build.request import BuildReply, BuildRequest
 from boatyard.build.requester import Requester
 from boatyard.build.service import Planned
+from boatyard.build.source.image import Keys
 from boatyard.client.documents.disk import Pruned, PruneRequest, Usage
 from boatyard.client.documents.images import (
     ImageDelete,
     ImageDetail,
     ImageHistory,
     ImageImport,
+    ImagePull,
+    ImagePulled,
+    ImagePush,
+    ImagePushed,
     ImageSave,
     ImagesDeleted,
     ImagesLoaded,
@@ -29,6 +34,8 @@ from boatyard.client.documents.images import (
 )
 from boatyard.client.documents.system import DaemonInfo
 from boatyard.engine.events import Events
+from boatyard.image.platform import Platform
+from boatyard.image.reference import Reference
 from boatyard.image.spec import Descriptor
 from boatyard.progress import Emit
 
@@ -94,6 +101,19 @@ class ImageService(Protocol):
     async def load_images(self, archive_fd: int, emit: Emit) -> ImagesLoaded: ...
     async def import_image(self, request: ImageImport, archive_fd: int, emit: Emit) -> ImagesLoaded: ...
     async def save_images(self, request: ImageSave, target_fd: int, emit: Emit) -> ImagesSaved: ...
+    async def pull_image(self, request: ImagePull, keys: Keys, emit: Emit) -> ImagePulled: ...
+    async def push_image(self, request: ImagePush, keys: Keys, emit: Emit) -> ImagePushed: ...
+    async def check_registry(self, host: str, keys: Keys) -> None:
+        """DeniedError when it doesn't take the credentials, UnavailableError when it is no registry."""
+
+    async def look_up(self, reference: Reference, keys: Keys) -> RegistryImage:
+        """What a registry has under a name. NotFoundError."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryImage:
+    target: Descriptor
+    platforms: Sequence[Platform]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ from boatyard.api.engine.call import Answer, Call, json
 from boatyard.api.engine.routes import Route
 from boatyard.api.engine.services import Services
 from boatyard.client.documents.system import Component, DaemonInfo
-from boatyard.errors import UnsupportedError
 from boatyard.image.platform import host_platform
 from boatyard.image.timestamp import rfc3339
 from boatyard.runtime import cgroups
@@ -35,7 +34,6 @@ def routes(services: Services) -> tuple[Route, ...]:
         Route("GET", "/_ping", partial(_ping, services)),
         Route("GET", "/version", partial(_version, services)),
         Route("GET", "/info", partial(_info, services)),
-        Route("POST", "/auth", _auth),
     )
 
 
@@ -194,10 +192,3 @@ def _read(path: str) -> str:
             return file.read().strip()
     except OSError:
         return ""
-
-
-async def _auth(call: Call) -> Answer:
-    raise UnsupportedError(
-        "logging in to a registry is not supported yet: the daemon has no registry client",
-        hint="images come from `docker load`, `docker import`, `docker build` and `boat bootstrap`",
-    )

@@ -12,7 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 
-from boatyard.api.engine.services import LayerUse, ManifestDetail
+from boatyard.api.engine.services import LayerUse, ManifestDetail, RegistryImage
 from boatyard.build.solver.step import SharedStep
 from boatyard.build.source.image import Keys, told_by
 from boatyard.build.source.registry import Asked
@@ -48,6 +48,7 @@ from boatyard.image.layer.compression import Compression
 from boatyard.image.layer.store import LayerStore
 from boatyard.image.lease import Leases
 from boatyard.image.platform import Platform
+from boatyard.image.reference import Reference
 from boatyard.image.spec import Descriptor
 from boatyard.image.store import Image, ImageStore
 from boatyard.image.timestamp import seconds
@@ -318,6 +319,23 @@ class Images:
         if new:
             self._happenings.loaded("pull", reference.familiar())
         return ImagePulled(name=str(reference), digest=target.digest, new=new)
+
+    async def check_registry(self, host: str, keys: Keys) -> None:
+        registries = self._hub.registries(Asked(keys))
+        await run_interruptible(lambda stop: registries.check(host, stop))
+
+    async def look_up(self, reference: Reference, keys: Keys) -> RegistryImage:
+        registries = self._hub.registries(Asked(keys))
+
+        def work(stop: Stop) -> RegistryImage:
+            document = registries.repository(reference, stop).manifest(reference.digest or reference.tag or "latest")
+            if document.descriptor.media_type not in spec.INDEXES:
+                return RegistryImage(document.descriptor, ())
+            entries = documents.parse_index(document.data).manifests
+            found = [each.platform for each in entries if each.platform and not documents.is_attestation(each)]
+            return RegistryImage(document.descriptor, found)
+
+        return await run_interruptible(work)
 
     async def push_image(self, request: ImagePush, keys: Keys, emit: Emit) -> ImagePushed:
         reference = references.parse(request.name).with_default_tag()
