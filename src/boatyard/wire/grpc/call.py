@@ -125,7 +125,7 @@ class ServerCall(Stream[Any, Any]):
             *write_status(status, status_message or "", status_details),
             *write_metadata(metadata),
         ]
-        if not self._messages.connection.fits(trailers):
+        if not self._messages.connection.out.fits(trailers):
             # A client that takes no long headers is still told the status.
             trailers = [*beginning, *write_status(status, (status_message or "")[:1000], None)]
         self._send_headers(trailers, end=True)

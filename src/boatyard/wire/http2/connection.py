@@ -1,8 +1,8 @@
 """One HTTP/2 connection, either end, over any asyncio transport.
 
-Frames that carry data are taken apart and put together here without a copy more than needed: a build's context of
-thousands of files comes through. The rest is rare, and handled where it is clearest. Whatever the other end sends, this
-costs what `Http2Limits` says and no more; what can't be, ends the connection with a reason in a GOAWAY.
+Frames that carry data are taken apart and put together without a copy more than needed: a build's context of thousands
+of files comes through. The rest is rare, and handled where it is clearest. Whatever the other end sends, this costs
+what `Http2Limits` says and no more; what can't be, ends the connection with a reason in a GOAWAY.
 
 Specification: RFC 9113. Knows nothing of what streams are for.
 """
@@ -11,33 +11,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 from boatyard.wire.http2 import frames
-from boatyard.wire.http2.frames import ErrorCode, Setting
-from boatyard.wire.http2.headers import Decoder, HeaderError, Headers, HeaderSizeError, encode, list_size
+from boatyard.wire.http2.allowance import Allowance
+from boatyard.wire.http2.block import HeaderBlock
+from boatyard.wire.http2.frames import ErrorCode, ProtocolError, Setting
+from boatyard.wire.http2.headers import Headers
 from boatyard.wire.http2.limits import Http2Limits
+from boatyard.wire.http2.outgoing import Outgoing
 from boatyard.wire.http2.stream import Stream, StreamClosedError
 
 log = logging.getLogger(__name__)
 
 _HEADER_SIZE = frames.HEADER.size
-_FLUSH_AT = 65536
-_OUR_FRAME_SIZE = 65536
-_HIGH_WATER = 262144
-_MAX_CONTINUATIONS = 64
 _STREAMS_BEFORE_SETTINGS = 100
 """What a server takes for sure is known with its SETTINGS only."""
-
-
-class ProtocolError(Exception):
-    """What the other end sent can't be; the connection ends with `code`."""
-
-    def __init__(self, code: ErrorCode, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
+_GONE = ErrorCode.CONNECT_ERROR
+"""Nobody sends this one over a connection that still stands."""
 
 
 class Connection(asyncio.Protocol):
@@ -54,40 +46,29 @@ class Connection(asyncio.Protocol):
         """`make_stream` makes the streams that the other end begins; `on_lost` hears of the end."""
         self.client = client
         self.limits = limits
+        self.out = Outgoing()
         self._make_stream = make_stream
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self.transport = cast(asyncio.Transport, None)
         self.streams: dict[int, Stream] = {}
-        self.blocked: set[Stream] = set()
-        """Those that wait to send."""
         self.refuse_streams = False
         """More than the streams that are open: the owner is still busy with closed ones."""
+        self.peer_streams: int | None = _STREAMS_BEFORE_SETTINGS
+        """How many the other end takes."""
         self.ended: StreamClosedError | None = None
         """Why there can be no new streams."""
-        # Sending
-        self.send_window = frames.DEFAULT_WINDOW
-        self.peer_initial_window = frames.DEFAULT_WINDOW
-        self.peer_frame_size = frames.DEFAULT_FRAME_SIZE
-        self.peer_header_list: int | None = None
-        self.peer_streams: int | None = _STREAMS_BEFORE_SETTINGS
-        self.writing_paused = False
-        self._out: list[bytes | memoryview] = []
-        self._out_size = 0
-        self._flush_soon = False
         # Receiving
         self.unread = 0
         """Bytes that streams hold and nobody has read."""
         self.withheld = False
+        """Too much is unread for the other end to send more."""
         self.initial_receive_window = max(limits.stream_window, frames.DEFAULT_WINDOW)
         """Of new streams. Until the other end has our SETTINGS, it may take the window for the default."""
         self._receive_window = frames.DEFAULT_WINDOW
-        self._rest = b"" if client else frames.PREFACE
+        self._preface = b"" if client else frames.PREFACE
         self._incoming = b""
-        self._decoder = Decoder(limits.header_bytes)
-        self._block: list[bytes] | None = None
-        self._block_stream = 0
-        self._block_end = False
+        self._block = HeaderBlock(limits.header_bytes)
         self._last_remote = 0
         self._next_local = 1 if client else 2
         self._room_for_stream: asyncio.Future[None] | None = None
@@ -104,7 +85,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        self.transport.set_write_buffer_limits(high=_HIGH_WATER)
+        self.out.connect(self.transport)
         limits = self.limits
         settings = {
             Setting.INITIAL_WINDOW_SIZE: limits.stream_window,
@@ -112,19 +93,19 @@ class Connection(asyncio.Protocol):
             Setting.MAX_HEADER_LIST_SIZE: limits.header_bytes,
         }
         if self.client:
-            self._write(frames.PREFACE)
+            self.out.write(frames.PREFACE)
             settings[Setting.ENABLE_PUSH] = 0
         else:
             settings[Setting.MAX_CONCURRENT_STREAMS] = limits.streams
-        self._write(frames.settings(settings))
+        self.out.write(frames.settings(settings))
         if limits.connection_window > frames.DEFAULT_WINDOW:
-            self._write(frames.window_update(0, limits.connection_window - frames.DEFAULT_WINDOW))
+            self.out.write(frames.window_update(0, limits.connection_window - frames.DEFAULT_WINDOW))
             self._receive_window = limits.connection_window
         self._arm("the other end doesn't speak HTTP/2: its SETTINGS did not come in time")
         self._wake_opener()
 
     def data_received(self, data: bytes) -> None:
-        if self._rest and not self._failed:
+        if self._preface and not self._failed:
             data = self._take_preface(data)
         if self._failed:
             return
@@ -141,16 +122,16 @@ class Connection(asyncio.Protocol):
         return False
 
     def pause_writing(self) -> None:
-        self.writing_paused = True
+        self.out.paused = True
 
     def resume_writing(self) -> None:
-        self.writing_paused = False
-        self._wake_blocked()
+        self.out.paused = False
+        self.out.wake_blocked()
+        self._wake_opener()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._lost = True
+        self._lost = self.out.closed = True
         self._disarm()
-        self._out.clear()
         self._end(StreamClosedError(f"the connection was lost: {exc}" if exc else "the connection was closed", _GONE))
         if self._on_lost is not None:
             self._on_lost(self)
@@ -161,15 +142,12 @@ class Connection(asyncio.Protocol):
     def lost(self) -> bool:
         return self._lost
 
-    def get_extra_info(self, name: str) -> Any:
-        return self.transport.get_extra_info(name)
-
     async def open_stream(self, make: Callable[[Connection, int], Stream], headers: Headers, *, end: bool) -> Stream:
         """Begin an exchange. Waits until it is connected, and while the other end takes no more of them.
         StreamClosedError when the connection has ended."""
         while self.ended is None and (
             self.transport is None
-            or self.writing_paused
+            or self.out.paused
             or (self.peer_streams is not None and len(self.streams) >= self.peer_streams)
         ):
             if self._room_for_stream is None or self._room_for_stream.done():
@@ -192,7 +170,7 @@ class Connection(asyncio.Protocol):
             return
         self._draining = True
         if self.ended is None:
-            self._write(frames.goaway(self._last_remote, ErrorCode.NO_ERROR, reason))
+            self.out.write(frames.goaway(self._last_remote, ErrorCode.NO_ERROR, reason))
         self._close_if_drained()
 
     def fail(self, code: ErrorCode, reason: str) -> None:
@@ -200,11 +178,7 @@ class Connection(asyncio.Protocol):
         if self._lost or self._failed:
             return
         log.debug("ending an HTTP/2 connection: %s (%s)", reason, code.name)
-        self._write(frames.goaway(self._last_remote, code, reason))
-        self.flush()
-        self._failed = True
-        self._incoming = b""
-        self._end(StreamClosedError(reason, code))
+        self._say_goodbye(code, reason, StreamClosedError(reason, code))
         # Closing at once would reset what was just sent, on some sockets: what comes is read and dropped for a while.
         if self.transport.can_write_eof():
             self.transport.write_eof()
@@ -215,10 +189,7 @@ class Connection(asyncio.Protocol):
         """Say goodbye and close. Streams that are open fail."""
         if self._lost or self._failed:
             return
-        self._write(frames.goaway(self._last_remote, ErrorCode.NO_ERROR))
-        self.flush()
-        self._failed = True
-        self._end(StreamClosedError("the connection was closed", _GONE))
+        self._say_goodbye(ErrorCode.NO_ERROR, "", StreamClosedError("the connection was closed", _GONE))
         self.transport.close()
 
     def abort(self) -> None:
@@ -228,50 +199,24 @@ class Connection(asyncio.Protocol):
     # What streams call
 
     def send_headers(self, stream: Stream, headers: Headers, *, end: bool) -> None:
-        self._write(frames.header_block(encode(headers), stream.id, end_stream=end, frame_size=self.peer_frame_size))
+        self.out.headers(stream.id, headers, end=end)
         if end:
             self._local_end(stream)
 
-    def fits(self, headers: Headers) -> bool:
-        """Whether the other end takes a header list as long as this."""
-        return self.peer_header_list is None or list_size(headers) <= self.peer_header_list
-
     def send_data(self, stream: Stream, prefix: bytes, data: bytes | memoryview, *, end: bool) -> None:
-        """Both together, in as many frames as it takes. At most as much as the windows allow."""
-        size = len(prefix) + len(data)
-        stream.send_window -= size
-        self.send_window -= size
-        out = self._out
-        most = self.peer_frame_size
-        if size > most:
-            view = memoryview(data)
-            taken = most - len(prefix)
-            out += (frames.HEADER.pack(most >> 8, most & 0xFF, 0, 0, stream.id), prefix, view[:taken])
-            self._out_size += _HEADER_SIZE
-            while len(data) - taken > most:
-                out += (frames.HEADER.pack(most >> 8, most & 0xFF, 0, 0, stream.id), view[taken : taken + most])
-                taken += most
-                self._out_size += _HEADER_SIZE
-            prefix, data = b"", view[taken:]
-        last = len(prefix) + len(data)
-        out += (frames.HEADER.pack(last >> 8, last & 0xFF, 0, 1 if end else 0, stream.id), prefix, data)
-        self._out_size += size + _HEADER_SIZE
-        if self._out_size >= _FLUSH_AT:
-            self.flush()
-        elif not self._flush_soon:
-            self._flush_soon = True
-            self._loop.call_soon(self.flush)
+        """Both together. At most as much as the windows allow."""
+        self.out.data(stream, prefix, data, end=end)
         if end:
             self._local_end(stream)
 
     def reset(self, stream: Stream, code: ErrorCode) -> None:
-        self._write_unasked(frames.reset(stream.id, code))
+        self._answer(frames.reset(stream.id, code))
         self._forget(stream)
 
     def grant(self, stream: Stream, size: int) -> None:
         stream.receive_window += size
         if stream.closed is None:
-            self._write(frames.window_update(stream.id, size))
+            self.out.write(frames.window_update(stream.id, size))
 
     def grant_connection(self) -> None:
         """Give back what has arrived, whoever has read it, unless too much of it is unread: then one stream that is
@@ -280,53 +225,18 @@ class Connection(asyncio.Protocol):
         self.withheld = self.unread > self.limits.unread
         if not self.withheld and used >= self.limits.connection_window // 4:
             self._receive_window += used
-            self._write(frames.window_update(0, used))
-
-    # Sending
-
-    def flush(self) -> None:
-        self._flush_soon = False
-        out = self._out
-        if out and not self.transport.is_closing():
-            self.transport.write(out[0] if len(out) == 1 else b"".join(out))
-        out.clear()
-        self._out_size = 0
-
-    def _write(self, data: bytes) -> None:
-        if self._lost or self._failed:
-            return
-        self._out.append(data)
-        self._out_size += len(data)
-        if not self._flush_soon:
-            self._flush_soon = True
-            self._loop.call_soon(self.flush)
-
-    def _write_unasked(self, data: bytes) -> None:
-        """An answer that waits for nobody: a client that makes us send such and doesn't read must not fill memory."""
-        if self.writing_paused and self.transport.get_write_buffer_size() > self.limits.unsent:
-            self.fail(ErrorCode.ENHANCE_YOUR_CALM, "the other end makes us answer and doesn't read")
-            self.abort()  # nor would it read why
-        self._write(data)
-
-    def _wake_blocked(self) -> None:
-        for stream in list(self.blocked):
-            stream.wake_writer()
-        self._wake_opener()
-
-    def _wake_opener(self) -> None:
-        if self._room_for_stream is not None and not self._room_for_stream.done():
-            self._room_for_stream.set_result(None)
+            self.out.write(frames.window_update(0, used))
 
     # Receiving
 
     def _take_preface(self, data: bytes) -> bytes:
         """The bytes behind it; with something else in its place, the connection ends."""
-        size = min(len(data), len(self._rest))
-        if data[:size] != self._rest[:size]:
-            self._rest = b""
+        size = min(len(data), len(self._preface))
+        if data[:size] != self._preface[:size]:
+            self._preface = b""
             self.fail(ErrorCode.PROTOCOL_ERROR, "the other end doesn't speak HTTP/2: it did not begin with the preface")
             return b""
-        self._rest = self._rest[size:]
+        self._preface = self._preface[size:]
         return data[size:]
 
     def _take_frames(self, data: bytes) -> int:
@@ -346,7 +256,7 @@ class Connection(asyncio.Protocol):
             if stop > end:
                 break
             position = stop
-            if kind == frames.DATA and self._settled and self._block is None:
+            if kind == frames.DATA and self._settled and not self._block.open:
                 number &= frames.MAX_WINDOW
                 self._receive_window -= length
                 if self._receive_window < 0:
@@ -360,7 +270,7 @@ class Connection(asyncio.Protocol):
                     self._refuse(stream, ErrorCode.FLOW_CONTROL_ERROR, "more data than the stream's window allows")
                     continue
                 if flags & frames.PADDED:
-                    start, stop = _without_padding(data, start, stop)
+                    start, stop = frames.without_padding(data, start, stop)
                 self.unread += length
                 stream.held += length
                 stream.data_received(data, start, stop)
@@ -377,12 +287,12 @@ class Connection(asyncio.Protocol):
     def _take_frame(self, kind: int, flags: int, number: int, payload: bytes) -> None:
         if not self._settled and (kind != frames.SETTINGS or flags & frames.ACK):
             raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "the first frame must be SETTINGS")
-        if self._block is not None and (kind != frames.CONTINUATION or number != self._block_stream):
+        if self._block.open and (kind != frames.CONTINUATION or number != self._block.stream):
             raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "another frame within a header list")
         if kind == frames.HEADERS:
-            self._take_headers(flags, number, payload)
+            self._take_headers(self._block.begin(flags, number, payload))
         elif kind == frames.CONTINUATION:
-            self._take_continuation(flags, payload)
+            self._take_headers(self._block.go_on(flags, payload))
         elif kind == frames.WINDOW_UPDATE:
             self._take_window_update(number, payload)
         elif kind == frames.RST_STREAM:
@@ -393,7 +303,7 @@ class Connection(asyncio.Protocol):
             if number or len(payload) != 8:
                 raise ProtocolError(ErrorCode.PROTOCOL_ERROR if number else ErrorCode.FRAME_SIZE_ERROR, "a wrong PING")
             if not flags & frames.ACK:
-                self._write_unasked(frames.frame(frames.PING, frames.ACK, 0, payload))
+                self._answer(frames.frame(frames.PING, frames.ACK, 0, payload))
         elif kind == frames.GOAWAY:
             self._take_goaway(number, payload)
         elif kind == frames.PUSH_PROMISE:
@@ -415,76 +325,48 @@ class Connection(asyncio.Protocol):
             return number >= self._next_local
         return number > self._last_remote
 
-    def _take_headers(self, flags: int, number: int, payload: bytes) -> None:
-        if not number:
-            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "a header list for no stream")
-        start, stop = 0, len(payload)
-        if flags & frames.PADDED:
-            start, stop = _without_padding(payload, start, stop)
-        if flags & frames.PRIORITISED:
-            start += 5
-        if start > stop:
-            raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, "a wrong HEADERS")
-        self._block = [payload[start:stop]]
-        self._block_stream = number
-        self._block_end = bool(flags & frames.END_STREAM)
-        if flags & frames.END_HEADERS:
-            self._take_block()
-        else:
-            self._arm("a header list did not arrive in time")
-
-    def _take_continuation(self, flags: int, payload: bytes) -> None:
-        if self._block is None:
-            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "a CONTINUATION of nothing")
-        self._block.append(payload)
-        if len(self._block) > _MAX_CONTINUATIONS or sum(map(len, self._block)) > self.limits.header_bytes:
-            raise ProtocolError(ErrorCode.ENHANCE_YOUR_CALM, f"a header list of over {self.limits.header_bytes} bytes")
-        if flags & frames.END_HEADERS:
-            self._disarm()
-            self._take_block()
-
-    def _take_block(self) -> None:
-        block = b"".join(cast(list[bytes], self._block))
-        self._block = None
-        if len(block) > self.limits.header_bytes:
-            raise ProtocolError(ErrorCode.ENHANCE_YOUR_CALM, f"a header list of over {self.limits.header_bytes} bytes")
-        try:
-            headers = self._decoder.decode(block)
-        except HeaderSizeError as error:
-            raise ProtocolError(ErrorCode.ENHANCE_YOUR_CALM, str(error)) from error
-        except HeaderError as error:
-            raise ProtocolError(ErrorCode.COMPRESSION_ERROR, str(error)) from error
-        number = self._block_stream
-        stream = self.streams.get(number)
+    def _take_headers(self, headers: Headers | None) -> None:
+        if headers is None:
+            if self._timer is None:
+                self._arm("a header list did not arrive in time")
+            return
+        self._disarm()
+        number = self._block.stream
+        stream = self.streams.get(number) or self._begun_by_other(number)
         if stream is None:
-            if not self._is_idle(number):
-                return  # trailers that were under way when this end reset the stream
-            if self.client or number % 2 == 0:
-                raise ProtocolError(ErrorCode.PROTOCOL_ERROR, f"stream {number} isn't the other end's to begin")
-            self._last_remote = number
-            if self.ended is not None or self._draining:
-                return  # the GOAWAY says that nobody looks at it
-            if len(self.streams) >= self.limits.streams or self.refuse_streams:
-                self._spend(self._resets, "too many streams that are refused")
-                self._write_unasked(frames.reset(number, ErrorCode.REFUSED_STREAM))
-                return
-            stream = self.streams[number] = self._make_stream(self, number)
-        elif stream.remote_closed:
+            return
+        if stream.remote_closed:
             self._refuse(stream, ErrorCode.STREAM_CLOSED, "headers after the end of the stream")
             return
-        stream.headers_received(headers, end=self._block_end)
-        if self._block_end:
+        stream.headers_received(headers, end=self._block.ends_stream)
+        if self._block.ends_stream:
             self._remote_end(stream)
+
+    def _begun_by_other(self, number: int) -> Stream | None:
+        """None when nobody looks at it."""
+        if not self._is_idle(number):
+            return None  # trailers that were under way when this end reset the stream
+        if self.client or number % 2 == 0:
+            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, f"stream {number} isn't the other end's to begin")
+        self._last_remote = number
+        if self.ended is not None or self._draining:
+            return None  # the GOAWAY says so
+        if len(self.streams) >= self.limits.streams or self.refuse_streams:
+            self._spend(self._resets, "too many streams that are refused")
+            self._answer(frames.reset(number, ErrorCode.REFUSED_STREAM))
+            return None
+        stream = self.streams[number] = self._make_stream(self, number)
+        return stream
 
     def _take_window_update(self, number: int, payload: bytes) -> None:
         if len(payload) != 4:
             raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, "a wrong WINDOW_UPDATE")
         increment = frames.read_word(payload) & frames.MAX_WINDOW
         if number == 0:
-            self.send_window += increment
-            if not increment or self.send_window > frames.MAX_WINDOW:
+            self.out.window += increment
+            if not increment or self.out.window > frames.MAX_WINDOW:
                 raise ProtocolError(ErrorCode.FLOW_CONTROL_ERROR, "a wrong WINDOW_UPDATE")
-            self._wake_blocked()
+            self.out.wake_blocked()
             return
         stream = self.streams.get(number)
         if stream is not None:
@@ -526,23 +408,24 @@ class Connection(asyncio.Protocol):
         if not self._settled:
             self._settled = True
             self._disarm()
-        self._write_unasked(frames.frame(frames.SETTINGS, frames.ACK, 0))
-        self._wake_blocked()
+        self._answer(frames.frame(frames.SETTINGS, frames.ACK, 0))
+        self.out.wake_blocked()
+        self._wake_opener()
 
     def _take_setting(self, name: int, value: int) -> None:
         if name == Setting.INITIAL_WINDOW_SIZE:
             if value > frames.MAX_WINDOW:
                 raise ProtocolError(ErrorCode.FLOW_CONTROL_ERROR, "an initial window that is too large")
-            change = value - self.peer_initial_window
-            self.peer_initial_window = value
+            change = value - self.out.initial_window
+            self.out.initial_window = value
             for stream in self.streams.values():
                 stream.send_window += change
         elif name == Setting.MAX_FRAME_SIZE:
             if not frames.DEFAULT_FRAME_SIZE <= value <= frames.MAX_FRAME_SIZE:
                 raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "a frame size that can't be")
-            self.peer_frame_size = min(value, _OUR_FRAME_SIZE)
+            self.out.take_frame_size(value)
         elif name == Setting.MAX_HEADER_LIST_SIZE:
-            self.peer_header_list = value
+            self.out.header_list = value
         elif name == Setting.MAX_CONCURRENT_STREAMS:
             self.peer_streams = value
         elif name == Setting.ENABLE_PUSH and value > 1:
@@ -560,6 +443,13 @@ class Connection(asyncio.Protocol):
             stream.close(self.ended)
         self._draining = True
         self._close_if_drained()
+
+    def _answer(self, data: bytes) -> None:
+        """What waits for nobody: a client that makes us send such and doesn't read must not fill memory."""
+        if self.out.paused and self.transport.get_write_buffer_size() > self.limits.unsent:
+            self.fail(ErrorCode.ENHANCE_YOUR_CALM, "the other end makes us answer and doesn't read")
+            self.abort()  # nor would it read why
+        self.out.write(data)
 
     def _spend(self, allowance: Allowance, reason: str) -> None:
         if not allowance.spend():
@@ -593,8 +483,15 @@ class Connection(asyncio.Protocol):
 
     def _close_if_drained(self) -> None:
         if not self.streams and not self._lost and not self._failed:
-            self.flush()
+            self.out.flush()
             self.transport.close()
+
+    def _say_goodbye(self, code: ErrorCode, reason: str, error: StreamClosedError) -> None:
+        self.out.write(frames.goaway(self._last_remote, code, reason))
+        self.out.flush()
+        self._failed = self.out.closed = True
+        self._incoming = b""
+        self._end(error)
 
     def _end(self, error: StreamClosedError) -> None:
         if self.ended is None:
@@ -604,6 +501,10 @@ class Connection(asyncio.Protocol):
         for stream in streams:
             stream.close(error)
         self._wake_opener()
+
+    def _wake_opener(self) -> None:
+        if self._room_for_stream is not None and not self._room_for_stream.done():
+            self._room_for_stream.set_result(None)
 
     def _arm(self, reason: str) -> None:
         self._disarm()
@@ -615,30 +516,3 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-_GONE = ErrorCode.CONNECT_ERROR
-"""Nobody sends this one over a connection that still stands."""
-
-
-class Allowance:
-    """So many at once, and so many more a second."""
-
-    def __init__(self, most: int, a_second: float) -> None:
-        self._most = most
-        self._a_second = a_second
-        self._left = float(most)
-        self._then = time.monotonic()
-
-    def spend(self) -> bool:
-        now = time.monotonic()
-        self._left = min(self._most, self._left + (now - self._then) * self._a_second)
-        self._then = now
-        self._left -= 1
-        return self._left >= 0
-
-
-def _without_padding(data: bytes, start: int, stop: int) -> tuple[int, int]:
-    if start == stop or data[start] >= stop - start:
-        raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "more padding than frame")
-    return start + 1, stop - data[start]

@@ -53,6 +53,14 @@ class ErrorCode(enum.IntEnum):
     HTTP_1_1_REQUIRED = 13
 
 
+class ProtocolError(Exception):
+    """What the other end sent can't be; the connection ends with `code`."""
+
+    def __init__(self, code: ErrorCode, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
 def error_code(number: int) -> ErrorCode:
     """Unknown ones count as INTERNAL_ERROR (7)."""
     try:
@@ -108,3 +116,10 @@ def header_block(block: bytes, stream: int, *, end_stream: bool, frame_size: int
     frames = [frame(HEADERS, flags, stream, pieces[0])]
     frames += [frame(CONTINUATION, 0, stream, piece) for piece in pieces[1:-1]]
     return b"".join([*frames, frame(CONTINUATION, END_HEADERS, stream, pieces[-1])])
+
+
+def without_padding(data: bytes, start: int, stop: int) -> tuple[int, int]:
+    """Of a payload from `start` to `stop`, where its content begins and ends."""
+    if start == stop or data[start] >= stop - start:
+        raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "more padding than frame")
+    return start + 1, stop - data[start]

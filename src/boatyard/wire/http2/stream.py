@@ -8,6 +8,7 @@ from typing import Protocol
 from boatyard.wire.http2.frames import ErrorCode
 from boatyard.wire.http2.headers import Headers
 from boatyard.wire.http2.limits import Http2Limits
+from boatyard.wire.http2.outgoing import Outgoing
 
 _PIECE = 262144
 """What is sent before looking again whether the other end reads."""
@@ -26,16 +27,12 @@ class Carrier(Protocol):
 
     transport: asyncio.Transport
     limits: Http2Limits
-    peer_initial_window: int
     initial_receive_window: int
-    send_window: int
-    writing_paused: bool
     unread: int
     withheld: bool
 
     @property
-    def blocked(self) -> set[Stream]: ...
-    def fits(self, headers: Headers) -> bool: ...
+    def out(self) -> Outgoing: ...
     def send_headers(self, stream: Stream, headers: Headers, *, end: bool) -> None: ...
     def send_data(self, stream: Stream, prefix: bytes, data: bytes | memoryview, *, end: bool) -> None: ...
     def reset(self, stream: Stream, code: ErrorCode) -> None: ...
@@ -53,7 +50,7 @@ class Stream:
         self.remote_closed = False
         self.closed: StreamClosedError | None = None
         """Why nothing goes either way any more; None after an orderly end."""
-        self.send_window = connection.peer_initial_window
+        self.send_window = connection.out.initial_window
         self.receive_window = connection.initial_receive_window
         self.held = 0
         """Received and not given back."""
@@ -102,22 +99,22 @@ class Stream:
     async def send_data(self, prefix: bytes, data: bytes, *, end: bool = False) -> None:
         """Both together, undivided by another call's. Waits for windows and for the socket. StreamClosedError when
         the stream has ended; cancelled in the middle, it ends the stream, which is no use any more."""
-        connection = self.connection
+        out = self.connection.out
         size = len(prefix) + len(data)
         if (
             size <= self.send_window
-            and size <= connection.send_window
-            and not connection.writing_paused
+            and size <= out.window
+            and not out.paused
             and self.closed is None
             and not self._turn.locked()
         ):
-            connection.send_data(self, prefix, data, end=end)
+            self.connection.send_data(self, prefix, data, end=end)
             return
         async with self._turn:
             await self._send_slowly(prefix + data, end)
 
     async def _send_slowly(self, data: bytes, end: bool) -> None:
-        connection = self.connection
+        out = self.connection.out
         position = 0
         size = len(data)
         view = memoryview(data)
@@ -125,12 +122,12 @@ class Stream:
             while True:
                 if self.closed is not None:
                     raise self.closed
-                room = min(self.send_window, connection.send_window, _PIECE)
-                if connection.writing_paused or (room <= 0 and position < size):
+                room = min(self.send_window, out.window, _PIECE)
+                if out.paused or (room <= 0 and position < size):
                     await self._writable()
                     continue
                 following = min(position + room, size)
-                connection.send_data(self, b"", view[position:following], end=end and following == size)
+                self.connection.send_data(self, b"", view[position:following], end=end and following == size)
                 position = following
                 if position == size:
                     return
@@ -142,12 +139,12 @@ class Stream:
     async def _writable(self) -> None:
         """Wait until something has changed that kept it from sending."""
         self._writer = asyncio.get_running_loop().create_future()
-        self.connection.blocked.add(self)
+        self.connection.out.blocked.add(self)
         try:
             await self._writer
         finally:
             self._writer = None
-            self.connection.blocked.discard(self)
+            self.connection.out.blocked.discard(self)
 
     def wake_writer(self) -> None:
         if self._writer is not None and not self._writer.done():

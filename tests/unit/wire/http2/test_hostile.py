@@ -254,7 +254,7 @@ async def test_a_client_that_never_reads_holds_no_more_than_its_windows(server: 
         client.send(frame(SETTINGS, 0, 0, struct.pack(">HL", 4, 2**31 - 1)), frame(WINDOW, 0, 0, WORD.pack(2**30)))
         for number in range(1, 41, 2):
             client.send(request(number, fields))
-        await until(lambda: server[0].connections and len(_only(server[0]).blocked) == 20)
+        await until(lambda: server[0].connections and len(_only(server[0]).out.blocked) == 20)
         assert _only(server[0]).transport.get_write_buffer_size() < 2_000_000
 
 
