@@ -172,7 +172,8 @@ def test_the_commands_of_the_how_to_page_work(command: Docker, tmp_path: Path) -
         "PATH": f"{programs}:{BIN}:{os.environ['PATH']}",
         "DOCKER_CONFIG": str(command.config),
     }
-    script = script_of(ROOT / "docs/how-to/use-with-docker-clients.md", sys.executable)
+    has = ["buildkit"] if command.version == "20" else []
+    script = script_of(ROOT / "docs/how-to/use-with-docker-clients.md", sys.executable, has=has)
     done = subprocess.run(
         ["bash"], input=script, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=240
     )

@@ -29,6 +29,7 @@ from boatyard.daemon.config import Config
 from boatyard.daemon.control import Control
 from boatyard.daemon.grpc import GrpcFace
 from boatyard.daemon.listening import TlsConfig
+from boatyard.daemon.sessionbuilds import SessionBuilds
 from boatyard.daemon.sockets import Bound
 from boatyard.daemon.wiring import Yard, load_the_rest, open_yard
 from boatyard.wire.listener import Server
@@ -133,6 +134,7 @@ def _engine_services(control: Control, yard: Yard, grpc: GrpcFace) -> engine_ser
         driver=yard.driver,
         grpc=grpc.connection,
         sessions=yard.sessions.registry,
+        session_builds=SessionBuilds(yard.sessions.places),
     )
 
 

@@ -239,7 +239,7 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
             events=events,
             scratch=scratch,
             driver=stores.layers.snapshotter.name,
-            sessions=SessionHouse(),
+            sessions=SessionHouse(sources / "local/mirrors", occupancy, _emptied(Path(config.run) / "agents"), scratch),
         )
 
 

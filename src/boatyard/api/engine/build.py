@@ -12,25 +12,27 @@ from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
-from boatyard.api.engine import build_options, progress_lines, registry_auth
+from boatyard.api.engine import build_options, build_session, progress_lines, registry_auth
 from boatyard.api.engine.build_context import ArchiveRequester, unpacked
 from boatyard.api.engine.build_options import BuildOptions
 from boatyard.api.engine.build_steps import Steps, short
-from boatyard.api.engine.call import Call
+from boatyard.api.engine.call import Answer, Call
 from boatyard.api.engine.errors import body_of, message_of, status_of
 from boatyard.api.engine.routes import Route
 from boatyard.api.engine.services import Services
+from boatyard.api.engine.uploads import Uploads
 from boatyard.api.feed import Feed
 from boatyard.api.stream import answer, send_document
 from boatyard.build.request import BuildReply, BuildRequest
 from boatyard.client.documents.envelope import StreamEvent
-from boatyard.errors import InvalidError, UnsupportedError
+from boatyard.errors import InvalidError
 from boatyard.image import reference as references
 from boatyard.registry.credential import Credential
 from boatyard.wire.asgi import Send, until_disconnected
 from boatyard.wire.pipes import open_pipe, pump_body
 
 CLASSIC = ("", "1")
+BUILDKIT = "2"
 _CONFIG = "containerimage.config.digest"
 _QUIET_KEPT = 1 << 20
 """Bytes of progress that are shown when a quiet build fails."""
@@ -38,15 +40,20 @@ _REF_LENGTH = 25
 
 
 def routes(services: Services) -> tuple[Route, ...]:
-    return (Route("POST", "/build", partial(_build, services)),)
+    return (Route("POST", "/build", partial(_build, services, Uploads())),)
 
 
-async def _build(services: Services, call: Call) -> None:
+async def _build(services: Services, uploads: Uploads, call: Call) -> Answer | None:
     version = call.query.text("version")
-    if version == "2":
-        raise UnsupportedError("building over a session is not supported yet", hint="DOCKER_BUILDKIT=0 docker build")
+    if version == BUILDKIT and services.session_builds is not None:
+        return await build_session.build(services, services.session_builds, uploads, call)
     if version not in CLASSIC:
         raise InvalidError(f'invalid version "{version}"')
+    await _build_classic(services, call)
+    return None
+
+
+async def _build_classic(services: Services, call: Call) -> None:
     options = build_options.parse(call)
     credentials = registry_auth.many(call.header("x-registry-config"))
     steps = Steps()

@@ -24,8 +24,8 @@ def text(data: str) -> bytes:
     return line({"stream": printable(data)})
 
 
-def aux(document: Any) -> bytes:
-    return line({"aux": document})
+def aux(document: Any, id: str = "") -> bytes:
+    return line({"id": id, "aux": document} if id else {"aux": document})
 
 
 def status(message: str, id: str = "") -> bytes:

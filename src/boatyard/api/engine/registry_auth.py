@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import logging
 from typing import TypeVar
 
 import msgspec
@@ -11,6 +12,8 @@ import msgspec
 from boatyard.errors import InvalidError
 from boatyard.image.reference import DEFAULT_DOMAIN
 from boatyard.registry.credential import Credential
+
+log = logging.getLogger(__name__)
 
 _LONGEST = 1 << 20
 _Kind = TypeVar("_Kind")
@@ -31,11 +34,16 @@ def one(header: str) -> Credential | None:
 
 
 def many(header: str) -> dict[str, Credential]:
-    """X-Registry-Config, by registry."""
+    """X-Registry-Config, by registry. A build may need none of them: what can't be read is as good as none, as it is
+    with Docker."""
     if not header:
         return {}
-    entries = _decoded(header, dict[str, _Entry])
-    found = {host(name): _credential(entry) for name, entry in entries.items()}
+    try:
+        entries = _decoded(header, dict[str, _Entry])
+        found = {host(name): _credential(entry) for name, entry in entries.items()}
+    except InvalidError as error:
+        log.warning("a build goes on without credentials: %s", error)
+        return {}
     return {name: credential for name, credential in found.items() if credential is not None}
 
 

@@ -7,16 +7,18 @@ method may raise errors of `boatyard.errors`. Cancelling a call stops what it do
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from boatyard.build.request import BuildReply, BuildRequest
+from boatyard.build.request import BuildReply, BuildRequest, Export
 from boatyard.build.requester import Requester
 from boatyard.build.service import Planned
 from boatyard.build.source.image import Keys
 from boatyard.client.documents.disk import Pruned, PruneRequest, Usage
+from boatyard.client.documents.envelope import StreamEvent
 from boatyard.client.documents.images import (
     ImageDelete,
     ImageDetail,
@@ -79,6 +81,24 @@ class BuildService(Protocol):
         """ConflictError when no such build runs."""
 
 
+class SessionClient(Requester, Protocol):
+    """A requester that is asked over a session."""
+
+    def abort(self) -> None:
+        """No thread waits for the client any longer. Called before the build is cancelled."""
+
+
+class SessionBuilds(Protocol):
+    """What builds over a session take from the face that speaks BuildKit's own protocol."""
+
+    def requester(self, session: str, exports: Sequence[Export]) -> AbstractAsyncContextManager[SessionClient]:
+        """The client whose session that is, for one build."""
+
+    def status(self, sources: Callable[[], Mapping[str, str]]) -> Callable[[Sequence[StreamEvent]], Iterable[bytes]]:
+        """Makes BuildKit's StatusResponse messages of a build's events, encoded. `sources` are its source files by
+        name."""
+
+
 class DiskService(Protocol):
     async def usage(self, filters: Sequence[str]) -> Usage: ...
     async def prune(self, request: PruneRequest) -> Pruned: ...
@@ -120,7 +140,7 @@ class RegistryImage:
 class Services:
     """What this daemon offers. `scratch`: where contexts of builds are unpacked, on the file system of the snapshots.
     `driver`: what keeps layers as files. `grpc` makes the protocol for a connection that is to speak BuildKit's gRPC,
-    `sessions` gives the registry of those that clients open. `speaks_buildkit`: whole builds can be made that way."""
+    `sessions` gives the registry of those that clients open; with `session_builds`, whole builds are made that way."""
 
     system: SystemService
     images: ImageService
@@ -131,4 +151,8 @@ class Services:
     driver: str = ""
     grpc: Callable[[], asyncio.Protocol] | None = None
     sessions: Callable[[], Sessions] | None = None
-    speaks_buildkit: bool = False
+    session_builds: SessionBuilds | None = None
+
+    @property
+    def speaks_buildkit(self) -> bool:
+        return self.session_builds is not None

@@ -16,7 +16,7 @@ from boatyard.api.engine.call import Call
 from boatyard.api.engine.routes import Route
 from boatyard.api.engine.services import Services
 from boatyard.errors import InvalidError
-from boatyard.wire.asgi import hijack
+from boatyard.wire.asgi import hijack, peer
 from boatyard.wire.rawstream import RawStream
 
 if TYPE_CHECKING:
@@ -53,8 +53,9 @@ async def _session(sessions: Callable[[], Sessions], call: Call) -> None:
     assert task is not None
     call.running.add(task)
     channel = Channel()
+    client = peer(call.scope)
     (await upgraded(call)).adopt(channel.protocol)
-    await registry.serve(announced, channel)
+    await registry.serve(announced, channel, peer=f"uid {client.uid}" if client else "")
 
 
 async def upgraded(call: Call) -> RawStream:
