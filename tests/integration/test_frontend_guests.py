@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ import pytest
 from boatyard._pb.secrets_pb2 import GetSecretResponse
 from boatyard.build.frontend.base import FrontendResult
 from boatyard.build.frontend.gateway.guest import DEFAULT, GuestLimits, host
-from boatyard.errors import BoatyardError, DeniedError, FrontendError
+from boatyard.build.solver.step import ShownStep
+from boatyard.errors import BoatyardError, DeniedError, FrontendError, SolveError
+from boatyard.progress import Event, LogEvent
 from boatyard.runtime.container import ContainerSpec
 from boatyard.runtime.executor import OciExecutor
 from boatyard.wire.grpc.server import GrpcServer
@@ -24,21 +26,17 @@ from fixtures.grpcpair import Secrets, until
 pytestmark = pytest.mark.runtime
 
 
-@dataclass
-class Log:
-    """What a step tells. Implements `StepContext`."""
+class Log(ShownStep):
+    """A step, and the text of its log."""
 
-    text: str = ""
-    warnings: list[str] = field(default_factory=list)
+    def __init__(self) -> None:
+        super().__init__("sha256:" + "1" * 64, "[internal] run the frontend", time.time)
+        self._told: list[Event] = []
+        self.join(self.digest, self._told.append)
 
-    def log(self, data: bytes, stream: int = 1) -> None:
-        assert stream == 2
-        self.text += data.decode()
-
-    def status(self, id: str, name: str = "", current: int = 0, total: int = 0, done: bool = False) -> None: ...
-
-    def warn(self, short: str, detail: str = "") -> None:
-        self.warnings.append(short)
+    @property
+    def text(self) -> str:
+        return "".join(event.data for event in self._told if isinstance(event, LogEvent))
 
 
 class Talk:
@@ -94,50 +92,52 @@ CALL = bytes.fromhex("505249202a20485454502f322e300d0a0d0a534d0d0a0d0a")
 
 async def test_a_guest_that_ends_without_a_result(executor: OciExecutor, root: Path) -> None:
     log = Log()
-    with pytest.raises(FrontendError, match=r"ended without a result: exit code: 3") as caught:
+    with pytest.raises(SolveError, match=r"ended without a result: exit code: 3") as caught:
         await run(executor, root, *shell("echo reason >&2; exit 3"), log=log)
     assert log.text == "reason\n"
     assert "log" in str(caught.value.hint)
-    with pytest.raises(FrontendError, match="exit code: 0"):
+    assert (caught.value.vertex, caught.value.vertex_name) == (log.digest, log.name)
+    assert isinstance(caught.value.__cause__, FrontendError)
+    with pytest.raises(SolveError, match="exit code: 0"):
         await run(executor, root, "true")
 
 
 async def test_a_guest_that_prints_where_it_should_talk(executor: OciExecutor, root: Path) -> None:
-    with pytest.raises(FrontendError, match=r"does not speak gRPC.*Hello, world") as caught:
+    with pytest.raises(SolveError, match=r"does not speak gRPC.*Hello, world") as caught:
         await run(executor, root, *shell("echo Hello, world; sleep 1000"))
     assert "standard error" in str(caught.value.hint)
-    with pytest.raises(FrontendError, match="does not speak gRPC"):
+    with pytest.raises(SolveError, match="does not speak gRPC"):
         await run(executor, root, *shell("cat /dev/zero"))
 
 
 async def test_a_guest_that_breaks_the_conversation_off(executor: OciExecutor, root: Path) -> None:
     (root / "broken").write_bytes(CALL + _frame(4, 0, 0, b"") + _frame(0, 0, 0, b"data of no stream"))
-    with pytest.raises(FrontendError, match="exit code: 4"):
+    with pytest.raises(SolveError, match="exit code: 4"):
         await run(executor, root, *shell("cat /broken; exit 4"))
-    with pytest.raises(FrontendError, match="broke off the conversation"):
+    with pytest.raises(SolveError, match="broke off the conversation"):
         await run(executor, root, *shell("cat /broken; sleep 1000"), limits=GuestLimits(leave=0.05))
 
 
 async def test_a_guest_that_does_nothing_is_ended(executor: OciExecutor, root: Path) -> None:
-    with pytest.raises(FrontendError, match=r"asked for nothing and said nothing for 0\.2 s"):
+    with pytest.raises(SolveError, match=r"asked for nothing and said nothing for 0\.2 s"):
         await run(executor, root, "sleep", "1000", limits=GuestLimits(quiet=0.2))
 
 
 async def test_a_guest_that_says_something_now_and_then_may_take_its_time(executor: OciExecutor, root: Path) -> None:
     log = Log()
     script = "for i in 1 2 3 4 5 6; do echo $i >&2; sleep 0.2; done; exit 9"
-    with pytest.raises(FrontendError, match="exit code: 9"):
+    with pytest.raises(SolveError, match="exit code: 9"):
         await run(executor, root, *shell(script), limits=GuestLimits(quiet=1.0), log=log)
     assert log.text.split() == list("123456")
 
 
 async def test_a_program_that_is_not_there(executor: OciExecutor, root: Path) -> None:
-    with pytest.raises(FrontendError, match=r"can't be started.*nosuch"):
+    with pytest.raises(SolveError, match=r"can't be started.*nosuch"):
         await run(executor, root, "/bin/nosuch")
 
 
 async def test_a_killed_guest_is_told_as_such(executor: OciExecutor, root: Path) -> None:
-    with pytest.raises(FrontendError, match="was killed"):
+    with pytest.raises(SolveError, match="was killed"):
         await run(executor, root, *shell("exit 137"))
 
 
@@ -165,7 +165,7 @@ def _running(argument: str) -> bool:
 
 async def test_descriptors_do_not_pile_up(executor: OciExecutor, root: Path) -> None:
     async def once() -> int:
-        with pytest.raises(FrontendError):
+        with pytest.raises(SolveError):
             await run(executor, root, "false")
         return len(os.listdir("/proc/self/fd"))
 
@@ -180,7 +180,7 @@ async def test_a_result_stands_even_when_its_guest_stays(executor: OciExecutor, 
         result = await run(executor, root, *shell("cat /call; sleep 1000"), limits=limits, conversation=conversation)
     assert result == FrontendResult()
     async with talk() as conversation:
-        with pytest.raises(FrontendError, match="gave a result and then failed: exit code: 5"):
+        with pytest.raises(SolveError, match="gave a result and then failed: exit code: 5"):
             await run(executor, root, *shell("cat /call; sleep 0.3; exit 5"), conversation=conversation)
 
 

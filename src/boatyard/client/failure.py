@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from boatyard import errors
 from boatyard.client.documents.envelope import ErrorDocument, SourceDocument
 
@@ -33,6 +35,12 @@ def describe(error: BaseException, *, _depth: int = 0) -> ErrorDocument:
         vertex_name=error.vertex_name if isinstance(error, errors.SolveError) else "",
         cause=None if cause is None else describe(cause, _depth=_depth + 1),
     )
+
+
+def without_sources(document: ErrorDocument) -> ErrorDocument:
+    """Without the texts of files, which may be long, where these are told beside it."""
+    cause = document.cause and without_sources(document.cause)
+    return msgspec.structs.replace(document, source=None, cause=cause)
 
 
 def restore(document: ErrorDocument) -> errors.BoatyardError:

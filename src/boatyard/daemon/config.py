@@ -17,7 +17,7 @@ from boatyard.client.places import Places
 from boatyard.daemon import tables
 from boatyard.daemon.listening import TlsConfig, check_address, parse_mode
 from boatyard.daemon.quantities import Duration, Space, parse_duration, parse_space
-from boatyard.errors import InvalidError, NotFoundError, StorageError, UnsupportedError
+from boatyard.errors import InvalidError, NotFoundError, StorageError
 from boatyard.image import platform as platforms
 from boatyard.runtime.cdi.registry import DIRECTORIES
 
@@ -110,6 +110,12 @@ class FrontendConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Repositories of images that may; none means any."""
     insist_on_syntax_image: bool = False
     """Run the image that `# syntax=` names, even where the built-in frontend speaks that syntax."""
+    python: bool = True
+    """Whether Python may be run as frontends: installed packages, and files that the client grants."""
+    memory: Space = Space(1 << 30)
+    """Of one frontend in Python."""
+    quiet_timeout: Duration = Duration(120)
+    """How long a frontend outside of the builder may ask nothing and say nothing."""
 
 
 class KeyPair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -173,13 +179,6 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where it was read from; set by `load`. No key."""
 
 
-NOT_YET = (
-    ("frontend", "insist_on_syntax_image"),
-    ("frontend", "gateway"),
-    ("frontend", "gateway_repositories"),
-)
-"""Keys that nothing reads yet: better refused than silently without effect."""
-
 ENVIRONMENT = {
     "BOATD_ROOT": ("root",),
     "BOATD_RUN": ("run",),
@@ -213,7 +212,6 @@ def load(
     origin = path if raw else ""
     for unknown in tables.unknown(raw, Config, above=()):
         raise InvalidError(f"{path}: unknown key {unknown.name!r}", hint=unknown.hint)
-    _refuse_unsupported(raw, path)
     for name, keys in ENVIRONMENT.items():
         if environ.get(name):
             _set(raw, keys, environ[name].split(",") if keys == ("listen",) else environ[name])
@@ -253,15 +251,6 @@ def _read(path: str, *, must_exist: bool) -> dict[str, Any]:
         raise StorageError(f"can't read the configuration file {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidError(f"{path} is not valid TOML: {error}") from error
-
-
-def _refuse_unsupported(raw: Mapping[str, Any], path: str) -> None:
-    for keys in NOT_YET:
-        table: Any = raw
-        for key in keys:
-            table = table.get(key) if isinstance(table, dict) else None
-        if table is not None:
-            raise UnsupportedError(f"{path}: {'.'.join(keys)!r} is not supported yet", hint="leave it out")
 
 
 def _set(raw: dict[str, Any], keys: tuple[str, ...], value: Any) -> None:

@@ -22,7 +22,6 @@ from boatyard.build.exporter.archive import ArchiveExporter
 from boatyard.build.exporter.base import Exporter
 from boatyard.build.exporter.files import LocalExporter, TarExporter
 from boatyard.build.exporter.image import ImageExporter
-from boatyard.build.frontend.base import Bridge, Frontend, FrontendRequest, FrontendResult
 from boatyard.build.history import History
 from boatyard.build.ops.cachemount import CacheMounts
 from boatyard.build.ops.worker import Worker
@@ -35,10 +34,10 @@ from boatyard.build.source.occupancy import Occupancy, drop_leftovers
 from boatyard.build.source.registry import RegistryFetcher
 from boatyard.build.usage import UsageList
 from boatyard.client.documents.system import Check, Component
+from boatyard.daemon import frontends, worker
 from boatyard.daemon import policies as source_policies
-from boatyard.daemon import worker
 from boatyard.daemon.activity import Activity
-from boatyard.daemon.config import Config, FrontendConfig, GcConfig
+from boatyard.daemon.config import Config, GcConfig
 from boatyard.daemon.services.builds import Builds
 from boatyard.daemon.services.disk import Disk
 from boatyard.daemon.services.happenings import ImageHappenings
@@ -192,10 +191,15 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
         stack.push_async_callback(collector.close)
         history = History(root / "history", max_age=config.history.max_age, max_entries=config.history.max_entries)
         stack.callback(history.close)
+        known = frontends.KnownWorker(
+            worker.identity(root),
+            tuple(config.platforms) or (str(host_platform()),),
+            lambda: _labels(config, executor, stores),
+        )
         service = BuildService(
             build_worker,
             solver,
-            _frontends(config.frontend),
+            frontends.frontends(config.frontend, build_worker, known),
             _exporters(stores),
             history,
             granted=frozenset(config.entitlements),
@@ -213,9 +217,9 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
             checks=lambda: _checks(executor, root),
             warnings=lambda: devices.problems if devices is not None else (),
             devices=lambda: devices.devices() if devices is not None else (),
-            platforms=config.platforms or [str(host_platform())],
-            worker_id=worker.identity(root),
-            labels=lambda: _labels(config, executor, stores),
+            platforms=known.platforms,
+            worker_id=known.id,
+            labels=known.labels,
             gc_policies=gc_policies,
             running=lambda: service.running,
             builds=Builds(service, executor, trust_host_ca=config.trust_host_ca, proxy=proxy),
@@ -268,17 +272,6 @@ def _hosts(config: Config) -> Hosts:
             for domain, registry in config.registry.items()
         }
     )
-
-
-def _frontends(config: FrontendConfig) -> dict[str, Frontend]:
-    return {"dockerfile.v0": _dockerfile} if config.dockerfile else {}
-
-
-async def _dockerfile(bridge: Bridge, request: FrontendRequest) -> FrontendResult:
-    """The daemon answers earlier when this is loaded later: it is a fifth of all that it loads."""
-    from boatyard.build.frontend.dockerfile import frontend
-
-    return await frontend.build(bridge, request)
 
 
 def load_the_rest() -> None:

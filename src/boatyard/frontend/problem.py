@@ -21,14 +21,21 @@ from boatyard._pb import errdefs_pb2, ops_pb2, stack_pb2, status_pb2
 from boatyard._pb.wellknown import Any as AnyMessage
 from boatyard.client import failure
 from boatyard.client.documents.envelope import ErrorDocument
-from boatyard.errors import BoatyardError, BuildError, FrontendError, SourceExcerpt, UnsupportedError
+from boatyard.errors import (
+    BoatyardError,
+    BuildError,
+    FrontendError,
+    SourceExcerpt,
+    UnknownQuestionError,
+    UnsupportedError,
+)
 
 _BUILDKIT = "github.com/moby/buildkit/"
 SOURCE = _BUILDKIT + "errdefs.Source+json"
 SUBREQUEST = _BUILDKIT + "errdefs.Subrequest+json"
 STACK = _BUILDKIT + "stack.Stack+json"
 ERROR = "boatyard/errors.BoatyardError+json"
-"""An `ErrorDocument` of the native API."""
+"""An `ErrorDocument` of the native API, without the source."""
 
 _MOST_FRAMES = 50
 
@@ -47,15 +54,11 @@ class BridgeError(BoatyardError):
         return self.status.code == Status.NOT_FOUND.value or "no such file or directory" in self.status.message
 
 
-class UnknownQuestionError(UnsupportedError):
-    """A subrequest that the frontend doesn't answer."""
-
-    def __init__(self, name: str, known: Iterable[str]) -> None:
-        told = ", ".join(sorted(known))
-        super().__init__(
-            f"the frontend doesn't answer {name!r}", hint=f"it answers {told}" if told else "it only builds"
-        )
-        self.name = name
+def unknown_question(name: str, known: Iterable[str]) -> UnknownQuestionError:
+    """For a subrequest that the frontend doesn't answer."""
+    told = ", ".join(sorted(known))
+    hint = f"it answers {told}" if told else "it only builds"
+    return UnknownQuestionError(f"the frontend doesn't answer {name!r}", hint=hint, name=name)
 
 
 def of_call(error: GRPCError) -> BridgeError:
@@ -63,12 +66,15 @@ def of_call(error: GRPCError) -> BridgeError:
     details = [item for item in error.details or () if isinstance(item, AnyMessage)]
     status = status_pb2.Status(code=error.status.value, message=error.message or "", details=details)
     told = _told(details)
+    located = _located(details, error.message or "")
+    if isinstance(told, BuildError) and located is not None:
+        told.source = located.source
     raised = BridgeError(
         told.message if told else error.message or error.status.name.lower(),
         status=status,
         hint=told.hint if told else None,
     )
-    raised.__cause__ = told or _located(details, error.message or "")
+    raised.__cause__ = told or located
     return raised
 
 
@@ -92,9 +98,7 @@ def _status(error: BoatyardError, more: list[AnyMessage]) -> status_pb2.Status:
         details.append(_detail(SUBREQUEST, errdefs_pb2.Subrequest(name=error.name)))
     elif isinstance(error, UnsupportedError):
         code = Status.UNIMPLEMENTED
-    document = failure.describe(error)
-    if isinstance(error, UnknownQuestionError):
-        document = msgspec.structs.replace(document, kind="UnsupportedError")
+    document = failure.without_sources(failure.describe(error))
     details.append(AnyMessage(type_url=ERROR, value=msgspec.json.encode(document)))
     return status_pb2.Status(code=code.value, message=error.message, details=details)
 
@@ -167,7 +171,7 @@ def _told(details: Iterable[AnyMessage]) -> BoatyardError | None:
     return None
 
 
-def _located(details: Iterable[AnyMessage], message: str) -> BoatyardError | None:
+def _located(details: Iterable[AnyMessage], message: str) -> BuildError | None:
     """BuildKit's own way to tell a place."""
     for item in details:
         if item.type_url == SOURCE:

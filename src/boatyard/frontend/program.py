@@ -20,7 +20,7 @@ from boatyard.frontend import answers, context, options
 from boatyard.frontend.bridge import Bridge
 from boatyard.frontend.context import Context
 from boatyard.frontend.options import Options
-from boatyard.frontend.problem import UnknownQuestionError, status_of
+from boatyard.frontend.problem import status_of, unknown_question
 from boatyard.frontend.reference import Solution
 from boatyard.frontend.result import Answer, Image, Result
 
@@ -79,7 +79,7 @@ async def _result(frontend: Frontend, bridge: Bridge, raw: Mapping[str, str]) ->
     if given.question == answers.DESCRIBE:
         return answers.describe(frontend.answers)
     if given.question and given.question not in frontend.answers:
-        raise UnknownQuestionError(given.question, frontend.answers)
+        raise unknown_question(given.question, frontend.answers)
     seen = await context.load(bridge, given, default_filename=frontend.filename)
     if given.question:
         return await frontend.answers[given.question](bridge, given, seen)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from boatyard.client.places import places
 from boatyard.daemon.config import Config, load
 from boatyard.daemon.quantities import parse_duration, parse_space
-from boatyard.errors import InvalidError, NotFoundError, UnsupportedError
+from boatyard.errors import InvalidError, NotFoundError
 
 
 @pytest.fixture
@@ -99,12 +99,6 @@ def test_what_is_wrong_is_named(file: Path, text: str, message: str, hint: str) 
     assert message in raised.value.message
     assert str(file) in raised.value.message
     assert hint in (raised.value.hint or "")
-
-
-@pytest.mark.parametrize("text", ["[frontend]\ngateway = false", "[frontend]\ninsist_on_syntax_image = true"])
-def test_what_nothing_reads_yet_is_refused(file: Path, text: str) -> None:
-    with pytest.raises(UnsupportedError, match="not supported yet"):
-        read(file, text)
 
 
 def test_a_file_that_was_asked_for_must_exist(file: Path) -> None:

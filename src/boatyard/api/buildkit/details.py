@@ -16,7 +16,9 @@ from google.protobuf.json_format import MessageToDict
 from boatyard._pb import ops_pb2
 from boatyard._pb.wellknown import Any
 from boatyard.build.policy.rule import Action
-from boatyard.errors import SourceExcerpt
+from boatyard.client import failure
+from boatyard.client.documents.envelope import ErrorDocument
+from boatyard.errors import BoatyardError, SourceExcerpt
 
 _PREFIX = "github.com/moby/buildkit/"
 VERTEX = "errdefs.Vertex"
@@ -27,6 +29,8 @@ CAPABILITY = "errdefs.FrontendCap"
 SUBREQUEST = "errdefs.Subrequest"
 EXIT = "gatewayapi.ExitMessage"
 DECISION = "policysession.DecisionResponse"
+WHOLE = "boatyard/errors.BoatyardError+json"
+"""An error of ours as it is: the only type whose name is ours."""
 
 
 def vertex(digest: str) -> Any:
@@ -66,6 +70,22 @@ def subrequest(name: str) -> Any:
 
 def exit_code(code: int) -> Any:
     return _detail(EXIT, _present(Code=code))
+
+
+def whole(error: BoatyardError) -> Any:
+    """The error as the native API tells it, without the source, which `source` tells: between two ends of ours nothing
+    is lost."""
+    return Any(type_url=WHOLE, value=msgspec.json.encode(failure.without_sources(failure.describe(error))))
+
+
+def told_whole(details: Iterable[Any]) -> BoatyardError | None:
+    for detail in details:
+        if detail.type_url == WHOLE:
+            try:
+                return failure.restore(msgspec.json.decode(detail.value, type=ErrorDocument))
+            except msgspec.MsgspecError:
+                return None  # what a frontend says can be anything
+    return None
 
 
 def denial(messages: Iterable[str]) -> Any:

@@ -49,7 +49,10 @@ def status_of(error: BaseException, extra: Iterable[Any] = ()) -> Status:
     hint = getattr(error, "hint", None) or getattr(shown, "hint", None)
     if hint:
         message += f"\n({printable(hint)})"
-    return Status(code=code_of(error).value, message=message, details=[*extra, *_details(error)])
+    found = [*extra, *_details(error)]
+    if isinstance(error, errors.BoatyardError):
+        found.append(details.whole(error))
+    return Status(code=code_of(error).value, message=message, details=found)
 
 
 def grpc_error(error: BaseException, extra: Iterable[Any] = ()) -> GRPCError:
@@ -73,8 +76,10 @@ def translate(error: Exception) -> GRPCError | None:
 def restore(status: Status) -> errors.FrontendError:
     """The failure that a frontend outside of the builder returned."""
     named = details.of_kind(status.details, details.VERTEX)
+    told = details.told_whole(status.details)
     return errors.FrontendError(
-        status.message or "the frontend gave up, and doesn't say why",
+        (told.message if told else status.message) or "the frontend gave up, and doesn't say why",
+        hint=told.hint if told else None,
         document=status.SerializeToString(),
         vertex=str(named[0].get("digest", "")) if named else "",
         source=details.excerpt(status.details),

@@ -47,6 +47,8 @@ class Guest:
     def __init__(self, bridge: GuestBridge, request: FrontendRequest) -> None:
         self.bridge = bridge
         self.request = request
+        self.failures: dict[str, SolveError] = {}
+        """What it was told of steps that failed, by their digests."""
         self._references: dict[str, Reference] = {}
         self._containers: dict[str, tuple[BuildContainer, AsyncExitStack]] = {}
         self._opening: set[str] = set()
@@ -114,6 +116,7 @@ class Guest:
         if isinstance(error, SolveError):
             if error.source is None:
                 error.source = self.bridge.excerpt(error.vertex)
+            self.failures[error.vertex] = error
             extra = [*extra, *self._described(root, error.vertex)]
         return errors.grpc_error(error, extra)
 

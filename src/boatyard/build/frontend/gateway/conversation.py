@@ -6,18 +6,20 @@ import asyncio
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from boatyard.build.frontend.base import Bridge, FrontendRequest, FrontendResult
+from boatyard.build.frontend.base import FrontendRequest, FrontendResult, GuestBridge
 
 
 class Conversation(Protocol):
     """One guest's, from its first call to its result."""
 
-    protocol: asyncio.Protocol
-    """For the connection to the guest; it serves one."""
+    @property
+    def protocol(self) -> asyncio.Protocol:
+        """For the connection to the guest; it serves one."""
 
-    returned: asyncio.Future[FrontendResult]
-    """What the guest has given. Its exception is what the guest failed with, as it told it: BuildError, or the
-    builder's own error that it let pass."""
+    @property
+    def returned(self) -> asyncio.Future[FrontendResult]:
+        """What the guest has given. Its exception is what the guest failed with, as it told it: BuildError, or the
+        builder's own error that it let pass."""
 
     @property
     def quiet_since(self) -> float | None:
@@ -26,5 +28,5 @@ class Conversation(Protocol):
 
 
 class Converse(Protocol):
-    def __call__(self, bridge: Bridge, request: FrontendRequest) -> AbstractAsyncContextManager[Conversation]:
+    def __call__(self, bridge: GuestBridge, request: FrontendRequest) -> AbstractAsyncContextManager[Conversation]:
         """Everything that the guest was given (references, containers) is let go at the end."""

@@ -5,7 +5,7 @@ Its root is read-only but for /tmp. Everything it may do, it asks of the builder
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -42,7 +42,7 @@ class GatewayFrontend:
         enabled: bool = True,
         allowed: Collection[str] = (),
         limits: GuestLimits = DEFAULT,
-        known: Callable[[], Mapping[str, str]] = dict,
+        known: Callable[[], Awaitable[Mapping[str, str]]],
     ) -> None:
         self._worker = worker
         self._converse = converse
@@ -71,16 +71,18 @@ class GatewayFrontend:
             bridge.shown(f"[internal] run the frontend {source}") as step,
             root(self._worker.layers, chain) as at,
         ):
-            spec = self._spec(at, image, request)
+            spec = self._spec(at, image, request, await self._known())
             async with self._converse(bridge, request) as conversation:
                 return await host(self._worker.executor, spec, conversation, step, source, self._limits)
 
-    def _spec(self, at: Path, image: FrontendImage, request: FrontendRequest) -> ContainerSpec:
+    def _spec(
+        self, at: Path, image: FrontendImage, request: FrontendRequest, known: Mapping[str, str]
+    ) -> ContainerSpec:
         config = image.config
         return ContainerSpec(
             root=at,
             args=config.entrypoint or ("/run",),
-            env=images.environment(image, request.options, self._known()),
+            env=images.environment(image, request.options, known),
             cwd=config.working_dir or "/",
             user=config.user,
             mounts=(_TMP, SecretFile(DEFINITION, codec.encode(Graph(image.edge)), mode=0o444)),

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 
 from boatyard.build.frontend.base import FrontendResult
 from boatyard.build.frontend.gateway.conversation import Conversation
+from boatyard.build.solver.step import ShownStep
 from boatyard.build.solver.types import StepContext
-from boatyard.errors import ExecutableError, FrontendError, UnavailableError
+from boatyard.errors import ExecutableError, FrontendError, SolveError, UnavailableError
 from boatyard.image.interruption import settled
 from boatyard.runtime.container import ContainerSpec, Control, Executor, Stdio
 from boatyard.wire.duplex import Duplex, carried
@@ -47,12 +48,12 @@ async def host(
     executor: Executor,
     spec: ContainerSpec,
     conversation: Conversation,
-    step: StepContext,
+    step: ShownStep,
     name: str,
     limits: GuestLimits,
 ) -> FrontendResult:
-    """Run it and give what it returned. Raises what it failed with; FrontendError when it failed to say. When this is
-    cancelled, or returns, nothing of it runs any more."""
+    """Run it and give what it returned. Raises what it failed with; SolveError of its own step when it failed to say.
+    When this is cancelled, or returns, nothing of it runs any more."""
     guest = _Guest(executor, spec, conversation, step, name, limits)
     with ExitStack() as stack:
         duplex, stdio = stack.enter_context(_pipes())
@@ -63,7 +64,15 @@ async def host(
                 await guest.run(Stdio(stdio.stdin, stdio.stdout, stderr.writer), connection, heard, stderr, stdio)
             finally:
                 connection.cancel()
-        return guest.outcome(heard)
+        try:
+            return guest.outcome(heard)
+        except FrontendError as error:
+            if error.document:
+                raise  # its own words
+            # Shown with what it printed last, as a step that failed.
+            raise SolveError(
+                f"{step.name}: {error}", vertex=step.digest, vertex_name=step.name, hint=error.hint
+            ) from error
 
 
 class _Guest:
@@ -74,7 +83,7 @@ class _Guest:
         executor: Executor,
         spec: ContainerSpec,
         conversation: Conversation,
-        step: StepContext,
+        step: ShownStep,
         name: str,
         limits: GuestLimits,
     ) -> None:
@@ -86,6 +95,7 @@ class _Guest:
         self._limits = limits
         self._loop = asyncio.get_running_loop()
         self._code: int | None = None
+        self._refused: ExecutableError | None = None
         self._hung_up = False
         self._quiet = False
 
@@ -113,7 +123,7 @@ class _Guest:
             try:
                 self._code = process.result()
             except ExecutableError as error:
-                raise FrontendError(f"the frontend {self._name} can't be started: {error}", hint=error.hint) from error
+                self._refused = error
             await stderr.drained()
             # What it said last may still be on the way.
             await asyncio.wait((connection,), timeout=self._limits.leave)
@@ -150,6 +160,10 @@ class _Guest:
                     hint="its log tells why",
                 )
             return result
+        if self._refused is not None:
+            raise FrontendError(
+                f"the frontend {self._name} can't be started: {self._refused}", hint=self._refused.hint
+            ) from self._refused
         if not heard.is_conversation:
             raise FrontendError(
                 f"the frontend {self._name} does not speak gRPC on its standard output: it said {heard.head!r}",

@@ -15,7 +15,7 @@ from boatyard.build.frontend.dockerfile import sources
 from boatyard.build.frontend.dockerfile.named import NamedContexts
 from boatyard.build.frontend.dockerfile.options import is_true
 from boatyard.build.llb.graph import Edge
-from boatyard.errors import DeniedError, InvalidError, UnsupportedError
+from boatyard.errors import DeniedError, InvalidError, MissingCapabilityError
 from boatyard.image import documents
 from boatyard.image import reference as references
 from boatyard.image.spec import ImageConfig, RunConfig
@@ -23,6 +23,8 @@ from boatyard.image.spec import ImageConfig, RunConfig
 CAPS = "moby.buildkit.frontend.caps"
 NO_NETWORK = "moby.buildkit.frontend.network.none"
 INPUTS = "moby.buildkit.frontend.inputs"
+LIBRARY = frozenset((INPUTS, "moby.buildkit.frontend.subrequests", "moby.buildkit.frontend.contexts"))
+"""What every frontend made with `boatyard.frontend` can do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +50,19 @@ def check_allowed(source: str, repositories: Collection[str]) -> None:
 
 
 def check_capabilities(image: FrontendImage, request: FrontendRequest) -> None:
-    """UnsupportedError when the request needs what the frontend can't do."""
+    """MissingCapabilityError when the request needs what the frontend can't do."""
+    check_needs(image.name, request, _names(image.config.labels.get(CAPS, "")))
+
+
+def check_needs(frontend: str, request: FrontendRequest, capabilities: Collection[str]) -> None:
     needed = _names(request.options.get("frontend.caps", ""))
     if request.inputs:
         needed.add(INPUTS)
-    for name in sorted(needed - _names(image.config.labels.get(CAPS, ""))):
-        raise UnsupportedError(
-            f"the frontend {image.name} hasn't the capability {name!r}, which the request needs",
+    for name in sorted(needed.difference(capabilities)):
+        raise MissingCapabilityError(
+            f"the frontend {frontend} hasn't the capability {name!r}, which the request needs",
             hint="a newer version of it may have it",
+            name=name,
         )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import posixpath
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,17 +21,12 @@ from boatyard.build.frontend.gateway import sandbox
 from boatyard.build.frontend.gateway.conversation import Converse
 from boatyard.build.frontend.gateway.frontend import root
 from boatyard.build.frontend.gateway.guest import DEFAULT, GuestLimits, host
+from boatyard.build.frontend.gateway.image import LIBRARY, check_needs
 from boatyard.build.frontend.gateway.sandbox import PythonPlaces
 from boatyard.build.ops.worker import Worker
 from boatyard.errors import DeniedError, InvalidError, NotFoundError
 from boatyard.image.interruption import run_settled
 from boatyard.runtime.container import ContainerSpec, Limit, Network, Resources, SecretFile, TmpfsMount
-
-SCHEME = "python:"
-"""How `# syntax=` names such a frontend."""
-
-ENTITLEMENT = "frontend.python"
-"""What a client grants when files of its context may be frontends."""
 
 DIRECTORY = "/frontend"
 """Where a file of the client's is inside."""
@@ -81,7 +76,7 @@ class PythonFrontend:
         enabled: bool = True,
         memory: int = 1 << 30,
         limits: GuestLimits = DEFAULT,
-        known: Callable[[], Mapping[str, str]] = dict,
+        known: Callable[[], Awaitable[Mapping[str, str]]],
     ) -> None:
         self._worker = worker
         self._converse = converse
@@ -97,12 +92,13 @@ class PythonFrontend:
                 "the daemon's configuration allows no frontends in Python", hint="frontend.python = true allows them"
             )
         source = parse(request.options.get("source", ""))
+        check_needs(source.file or source.what, request, LIBRARY)
         data = await _read(bridge, request, source.file) if source.file else b""
         places = await self._found()
         name = source.file or source.what
         async with bridge.shown(f"[internal] run the frontend {name}") as step, root(self._worker.layers, ()) as at:
             await run_settled(sandbox.furnish, at)
-            spec = self._spec(at, places, source, data, request)
+            spec = self._spec(at, places, source, data, request, await self._known())
             async with self._converse(bridge, request) as conversation:
                 return await host(self._worker.executor, spec, conversation, step, name, self._limits)
 
@@ -112,18 +108,23 @@ class PythonFrontend:
         return await asyncio.shield(self._places)
 
     def _spec(
-        self, at: Path, places: PythonPlaces, source: PythonSource, data: bytes, request: FrontendRequest
+        self,
+        at: Path,
+        places: PythonPlaces,
+        source: PythonSource,
+        data: bytes,
+        request: FrontendRequest,
+        known: Mapping[str, str],
     ) -> ContainerSpec:
         options = (
             f"BUILDKIT_FRONTEND_OPT_{number}={name}={value}"
             for number, (name, value) in enumerate(request.options.items())
         )
-        known = (f"{name}={value}" for name, value in self._known().items())
         file = (SecretFile(f"{DIRECTORY}/{source.file}", data, mode=0o444),) if source.file else ()
         return ContainerSpec(
             root=at,
             args=(places.interpreter, "-s", "-P", "-m", "boatyard.frontend", source.what),
-            env=sandbox.environment(places, (*options, *known)),
+            env=sandbox.environment(places, (*options, *(f"{name}={value}" for name, value in known.items()))),
             cwd=DIRECTORY,
             user=sandbox.USER,
             mounts=(*places.mounts(), TmpfsMount("/tmp", size=64 << 20), *file),
