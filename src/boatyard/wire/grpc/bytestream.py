@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from google.protobuf.message import DecodeError
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError
+
 
 class Call(Protocol):
     """Either end of a call that streams both ways."""
 
-    async def recv_message(self) -> Any: ...
+    async def recv_encoded(self) -> list[bytes]: ...
     async def send_message(self, message: Any) -> None: ...
 
 
@@ -21,10 +25,15 @@ class ByteStream:
         self._message = message
 
     async def receive(self) -> bytes:
-        """The next bytes; none at the end. GRPCError when the call failed."""
-        while (message := await self._call.recv_message()) is not None:
-            if message.data:
-                return bytes(message.data)
+        """All bytes that are there, at least one; none at the end. GRPCError when the call failed."""
+        while messages := await self._call.recv_encoded():
+            try:
+                # Go's clients put every few kilobytes into a message of their own.
+                data = b"".join([self._message.FromString(message).data for message in messages])
+            except DecodeError as error:
+                raise GRPCError(Status.INTERNAL, f"a message is no {self._message.__name__}: {error}") from error
+            if data:
+                return data
         return b""
 
     async def send(self, data: bytes) -> None:
