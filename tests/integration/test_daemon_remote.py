@@ -233,3 +233,25 @@ def test_certificates_that_are_no_good_are_told_at_the_start(daemon: Daemon, pla
     assert refused.returncode == 1
     assert "bad.pem" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize("meant", [True, False])
+def test_systemd_can_hand_a_tcp_socket_over_where_somebody_says_who_may_come(place: Path, meant: bool) -> None:
+    (place / "boatd.toml").write_text("[tls]\nallow_unauthenticated = true\n" if meant else "")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        process = os.fork()
+        if process == 0:
+            os.dup2(listening.fileno(), 3)
+            os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1", "BOATD_CONFIG": f"{place}/boatd.toml"}
+            os.environ |= {"BOATD_ROOT": f"{place}/root", "BOATD_RUN": f"{place}/run"}
+            os.execv(sys.executable, [sys.executable, "-m", "boatyard.daemon"])
+        if not meant:
+            assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 1
+            return
+        port = listening.getsockname()[1]
+        try:
+            info = Client(TcpEndpoint("127.0.0.1", port)).call(system.info(), timeout=30)
+            assert info.addresses == (f"tcp://127.0.0.1:{port}",)
+        finally:
+            os.kill(process, signal.SIGTERM)
+            assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any, cast
@@ -18,6 +19,8 @@ from boatyard.wire.http2.frames import ErrorCode
 from boatyard.wire.http2.headers import Headers
 from boatyard.wire.http2.stream import Carrier, StreamClosedError
 from boatyard.wire.peer import Peer, peer_of
+
+log = logging.getLogger(__name__)
 
 RESPONSE: Headers = [(":status", "200"), ("content-type", CONTENT_TYPE)]
 
@@ -117,18 +120,27 @@ class ServerCall(Stream[Any, Any]):
     ) -> None:
         if self._send_trailing_metadata_done:
             raise ProtocolError("Trailing metadata was already sent")
-        if status is Status.OK and not self._send_message_done and not self._cardinality.server_streaming:
+        if status is Status.OK and not self.answered:
             raise ProtocolError("Unary response with OK status requires a single message to be sent")
+        self._end(write_status(status, status_message or "", status_details) + write_metadata(metadata))
+
+    def end(self, error: GRPCError | None) -> None:
+        """By the server, when the method has returned. A client that doesn't wait for it is none of anybody's
+        business."""
+        try:
+            if error is None:
+                self._end(write_status(Status.OK, "", None))
+            else:
+                self._end(write_status(error.status, error.message or "", error.details))
+        except GRPCError as problem:
+            log.debug("the client of %s didn't wait for its end: %s", self._method_name, problem.message)
+
+    def _end(self, trailers: Headers) -> None:
         beginning = [] if self._send_initial_metadata_done else RESPONSE
-        trailers = [
-            *beginning,
-            *write_status(status, status_message or "", status_details),
-            *write_metadata(metadata),
-        ]
-        if not self._messages.connection.out.fits(trailers):
+        if not self._messages.connection.out.fits(beginning + trailers):
             # A client that takes no long headers is still told the status.
-            trailers = [*beginning, *write_status(status, (status_message or "")[:1000], None)]
-        self._send_headers(trailers, end=True)
+            trailers = [(name, value[:1000]) for name, value in trailers if name in ("grpc-status", "grpc-message")]
+        self._send_headers(beginning + trailers, end=True)
         self._send_trailing_metadata_done = True
         # Whatever the client still sends, nobody reads.
         self._messages.reset(ErrorCode.NO_ERROR, "the call has ended")
@@ -138,6 +150,11 @@ class ServerCall(Stream[Any, Any]):
             raise ProtocolError("Stream was already cancelled")
         self._messages.reset(ErrorCode.CANCEL)
         self._cancel_done = True
+
+    @property
+    def answered(self) -> bool:
+        """As far as it has to be: one message, where the method answers with one."""
+        return self._send_message_done or self._cardinality.server_streaming
 
     @property
     def over(self) -> bool:

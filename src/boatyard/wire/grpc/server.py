@@ -63,6 +63,11 @@ class GrpcServer:
         self.connections[connection] = None
         return connection
 
+    def cancel_all(self) -> None:
+        """End all calls that run; their clients are told that the daemon is stopping."""
+        for connection in list(self.connections):
+            connection.cancel_all()
+
     async def stop(self, grace: float) -> None:
         """Take no more calls, let those that run be answered for `grace` seconds, then cut them off."""
         for connection in list(self.connections):
@@ -128,12 +133,12 @@ class GrpcServer:
                 with self._around(path):
                     async with asyncio.timeout(call.deadline.time_remaining() if call.deadline else None) as limit:
                         await method.func(call)
-                if not call.over and not method.cardinality.server_streaming and not call._send_message_done:
+                if not call.over and not call.answered:
                     log.error("%s did not answer", path)
                     error = GRPCError(Status.INTERNAL, _HIDDEN)
             except asyncio.CancelledError:
                 if not call.over:
-                    call._messages.reset(ErrorCode.CANCEL, "the server is stopping")
+                    call.end(GRPCError(Status.UNAVAILABLE, "the daemon is stopping"))
                 raise
             except TimeoutError as problem:
                 error = (
@@ -143,22 +148,8 @@ class GrpcServer:
                 )
             except Exception as problem:
                 error = self._told(problem, path)
-            if call.over:
-                return
-            try:
-                await call.send_trailing_metadata(
-                    **(
-                        {
-                            "status": error.status,
-                            "status_message": error.message,
-                            "status_details": error.details,
-                        }
-                        if error
-                        else {}
-                    )
-                )
-            except GRPCError as problem:
-                log.debug("the client of %s didn't wait for its end: %s", path, problem.message)
+            if not call.over:
+                call.end(error)
 
     def _told(self, error: Exception, path: str) -> GRPCError:
         if isinstance(error, GRPCError):
@@ -186,9 +177,12 @@ class ServerConnection(Connection):
     def close_when_idle(self) -> None:
         self.drain("the daemon is stopping")
 
-    def abort(self) -> None:
+    def cancel_all(self) -> None:
         for task in list(self._tasks.values()):
             task.cancel()
+
+    def abort(self) -> None:
+        self.cancel_all()
         super().abort()
 
     def _stream(self, connection: Connection, number: int) -> MessageStream:

@@ -346,6 +346,39 @@ async def test_stopping_cuts_off_what_does_not_end(tmp_path: Path) -> None:
             await running
 
 
+async def test_calls_can_be_ended_all_at_once_and_their_clients_are_told(tmp_path: Path) -> None:
+    begun, cleaned = asyncio.Event(), asyncio.Event()
+
+    async def method(stream: Any) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cleaned.set()
+
+    async with serving(tmp_path, Secrets(method)) as (server, path), connected(path) as channel:
+        running = asyncio.create_task(SecretsStub(channel).GetSecret(GetSecretRequest()))
+        await begun.wait()
+        server.cancel_all()
+        with pytest.raises(GRPCError, match="stopping") as caught:
+            await running
+        assert caught.value.status is Status.UNAVAILABLE
+        assert cleaned.is_set()
+
+
+async def test_details_that_a_client_does_not_take_are_left_out(tmp_path: Path) -> None:
+    large = AnyMessage(type_url="x", value=bytes(10_000))
+
+    async def method(stream: Any) -> None:
+        raise GRPCError(Status.NOT_FOUND, "not here", [large])
+
+    small = GrpcLimits(http2=Http2Limits(header_bytes=8000))
+    async with serving(tmp_path, Secrets(method)) as (_, path), connected(path, small) as channel:
+        with pytest.raises(GRPCError) as caught:
+            await SecretsStub(channel).GetSecret(GetSecretRequest())
+    assert (caught.value.status, caught.value.message, caught.value.details) == (Status.NOT_FOUND, "not here", None)
+
+
 async def test_no_more_methods_run_at_once_than_streams_are_allowed(tmp_path: Path) -> None:
     running = most = 0
 
