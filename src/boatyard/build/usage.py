@@ -201,8 +201,8 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
 
 def matcher(filters: Sequence[str], now: float) -> Callable[[Usage], bool]:
     """Filters as containerd writes them: `FIELD`, `FIELD==VALUE`, `!=`, `~=REGEX`; and `unused-for=48h`, which is
-    `until` in Docker's words. A comma is "and", several filters are "or"."""
-    alternatives = [[_term(term, now) for term in text.split(",")] for text in filters]
+    `until` in Docker's words. A comma is "and", several filters are "or"; an empty one is for all."""
+    alternatives = [[_term(term, now) for term in text.split(",") if text] for text in filters]
     if not alternatives:
         return lambda row: True
     return lambda row: any(all(term(row) for term in terms) for terms in alternatives)

@@ -115,6 +115,7 @@ async def serve(
             await asyncio.gather(server.stop(_NO_HURRY), grpc.stop(_NO_HURRY))
         else:
             running.cancel_all()
+            grpc.cancel_builds()
             await asyncio.gather(server.stop(GRACE), grpc.stop(GRACE))
     log.info("stopped")
 

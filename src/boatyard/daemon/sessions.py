@@ -43,3 +43,7 @@ class SessionHouse:
                 self.registry(), Mirrors(self._mirrors, self._occupancy), self._sockets, self._scratch
             )
         return self._places
+
+    def end_all(self, reason: str) -> None:
+        if self._sessions is not None:
+            self._sessions.end_all(reason)

@@ -99,6 +99,10 @@ class Yard:
     gc_policies: Sequence[Policy]
     running: Callable[[], Sequence[str]]
     """Refs of the builds at work."""
+    history: History
+    usage: UsageList
+    pruner: Pruner
+    content: DirectoryStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +248,10 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
             scratch=scratch,
             driver=stores.layers.snapshotter.name,
             sessions=SessionHouse(sources / "local/mirrors", occupancy, _emptied(Path(config.run) / "agents"), scratch),
+            history=history,
+            usage=usage,
+            pruner=pruner,
+            content=stores.content,
         )
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from boatyard.api.buildkit.gateway.guest import Guest
 from boatyard.errors import BoatyardError, ConflictError, NotFoundError
@@ -22,6 +23,8 @@ class ActiveBuild:
         self.ref = ref
         self.begun = asyncio.Event()
         self.ended = False
+        self.work: asyncio.Future[Any] | None = None
+        """The build, once it runs."""
         self._guest: asyncio.Future[Guest] = asyncio.get_running_loop().create_future()
 
     def serve(self, guest: Guest) -> None:
@@ -68,6 +71,12 @@ class ActiveBuilds:
     def _forget(self, build: ActiveBuild) -> None:
         if self._builds.get(build.ref) is build:
             del self._builds[build.ref]
+
+    def cancel_all(self) -> None:
+        """Those that run; whoever asked for them is told."""
+        for build in self._builds.values():
+            if build.work is not None:
+                build.work.cancel()
 
     def find(self, ref: str) -> ActiveBuild | None:
         return self._builds.get(ref)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from boatyard.api.buildkit.requester import Places
@@ -45,5 +45,3 @@ class Backend:
     content: DirectoryStore
     places: Places
     worker: Worker
-    project: str = ""
-    exporters: frozenset[str] = field(default_factory=frozenset)

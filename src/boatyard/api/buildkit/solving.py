@@ -24,7 +24,7 @@ from boatyard.build.exporter.options import flag
 from boatyard.build.frontend.base import FrontendRequest, FrontendResult, GuestBridge
 from boatyard.build.llb import codec
 from boatyard.build.request import BuildReply, BuildRequest, Export
-from boatyard.errors import BoatyardError, InvalidError, UnsupportedError
+from boatyard.errors import BoatyardError, CancelledBuildError, InvalidError, UnsupportedError
 from boatyard.image.interruption import settled
 from boatyard.progress import Event, WarningEvent
 
@@ -77,6 +77,7 @@ async def _run(
         """Who wants to know follows the build."""
 
     building = asyncio.ensure_future(backend.builder.run(request, requester, ignore, verifier=verifier))
+    active.work = building
     try:
         await asyncio.sleep(0)  # its first step is to be recorded
         active.begun.set()
@@ -85,6 +86,8 @@ async def _run(
                 recording.add(warning)
         return await asyncio.shield(building)
     except asyncio.CancelledError:
+        if building.cancelled():
+            raise CancelledBuildError("the build was canceled") from None
         requester.abort()  # no thread of the build waits for the client any more
         building.cancel()
         await settled(asyncio.gather(building, return_exceptions=True))

@@ -47,7 +47,7 @@ async def records(worker: Worker, filters: Sequence[str]) -> list[WorkerRecord]:
 
 def _matches(id: str, labels: Mapping[str, str], text: str) -> bool:
     """A filter as containerd writes them: terms that must all be true, `id==X`, `labels."NAME"==X`, `labels.NAME`."""
-    for term in text.split(","):
+    for term in text.split(",") if text else ():
         match = _TERM.fullmatch(term.strip())
         if match is None:
             raise InvalidError(f"invalid filter {term!r}", hint='write id==ID or labels."NAME"==VALUE')

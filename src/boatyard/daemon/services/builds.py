@@ -15,6 +15,7 @@ from boatyard.build import debug
 from boatyard.build import request as requests
 from boatyard.build.history import BuildRecord
 from boatyard.build.llb.graph import ProxyEnv
+from boatyard.build.policy.verdict import Verifier
 from boatyard.build.requester import WHOLE, ClientDirectory, Progress, Requester, Wanted
 from boatyard.build.service import BuildService, Planned
 from boatyard.build.tree.report import ContextReport as TreeReport
@@ -91,11 +92,17 @@ class Builds:
         )
 
     async def run(
-        self, request: requests.BuildRequest, requester: Requester, emit: Emit, *, planned: Planned | None = None
+        self,
+        request: requests.BuildRequest,
+        requester: Requester,
+        emit: Emit,
+        *,
+        planned: Planned | None = None,
+        verifier: Verifier | None = None,
     ) -> requests.BuildReply:
         """A request in the builder's own terms, for faces that don't know this daemon's settings."""
         request = replace(request, trust_host_ca=self._trust_host_ca, proxy=proxy_environment(self._proxy))
-        return await self._service.build(request, requester, emit, planned=planned)
+        return await self._service.build(request, requester, emit, planned=planned, verifier=verifier)
 
     def cancel(self, ref: str) -> None:
         self._service.cancel(ref)
