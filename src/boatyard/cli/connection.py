@@ -6,6 +6,8 @@ from boatyard.cli.console import Console
 from boatyard.client.autostart import connect
 from boatyard.client.calls import system
 from boatyard.client.descriptors import DescriptorChannel
+from boatyard.client.endpoint import UnixEndpoint
+from boatyard.client.offering import Offering
 from boatyard.client.sync import Client
 from boatyard.errors import UnavailableError
 
@@ -16,6 +18,19 @@ def daemon(console: Console) -> Client:
     if client.notice:
         console.err(f"{console.err_style.caution('note:')} {client.notice}\n")
     return client
+
+
+def offering(console: Console, client: Client) -> Offering:
+    """What a build's files are handed over with: open descriptors, or, where the daemon is on another machine, or the
+    way to it carries none, a session."""
+    if isinstance(client.endpoint, UnixEndpoint):
+        try:
+            return client.descriptors()
+        except UnavailableError:
+            client.call(system.ping(), timeout=5.0)
+    from boatyard.client.sessionchannel import SessionChannel
+
+    return SessionChannel(client.endpoint, console.environment)
 
 
 def descriptors(client: Client) -> DescriptorChannel:

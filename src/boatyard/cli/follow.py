@@ -14,6 +14,7 @@ from boatyard.cli.console import Console
 from boatyard.cli.render.renderer import Renderer
 from boatyard.client.descriptors import DescriptorChannel
 from boatyard.client.documents.envelope import StartedEvent, StreamEvent, TerminalEvent
+from boatyard.client.offering import Offering
 from boatyard.errors import CancelledBuildError
 
 A_co = TypeVar("A_co", covariant=True)
@@ -43,7 +44,7 @@ def follow(
     renderer: Renderer,
     *,
     cancel: Callable[[], object] | None = None,
-    channel: DescriptorChannel | None = None,
+    channel: Offering | None = None,
 ) -> A_co:
     """Ctrl-C once asks for the end (`cancel`) and goes on showing until that has come; twice leaves at once. Raises
     what the request raises; the renderer is closed then."""
@@ -72,7 +73,7 @@ def _cancelled(console: Console, stream: Followed[A_co], renderer: Renderer, can
         raise CancelledBuildError("ended by Ctrl-C") from None
 
 
-def _shown(console: Console, stream: Followed[A_co], renderer: Renderer, channel: DescriptorChannel | None) -> A_co:
+def _shown(console: Console, stream: Followed[A_co], renderer: Renderer, channel: Offering | None) -> A_co:
     while (events := stream.poll(renderer.interval or SIGNAL_INTERVAL)) is not None:
         for event in events:
             if isinstance(event, TerminalEvent):
@@ -88,10 +89,10 @@ def _attach(
     event: TerminalEvent,
     stream: Followed[A_co],
     renderer: Renderer,
-    channel: DescriptorChannel | None,
+    channel: Offering | None,
 ) -> None:
-    if channel is None:
-        raise CancelledBuildError("a terminal came after the end was asked for")
+    if not isinstance(channel, DescriptorChannel):
+        raise CancelledBuildError("a terminal came that nobody waits for")
     pause(renderer)
     for line in renderer.last_failure():
         console.err(line + "\n")

@@ -87,6 +87,11 @@ class DescriptorChannel:
             raise UnavailableError(f"can't hand files to the daemon: {error.strerror}", hint=SEE_ITS_LOG) from error
         return token
 
+    @property
+    def session(self) -> str:
+        """Tokens of descriptors are of no session."""
+        return ""
+
     def offer_directory(self, path: str) -> Local:
         """NotFoundError, InvalidError (not a directory) or StorageError (unreadable) when it can't be opened."""
         descriptor = _open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -105,7 +110,16 @@ class DescriptorChannel:
         """For writing: created or emptied."""
         return self._offer_open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
 
-    def offer_output_directory(self, path: str) -> str:
+    def offer_upload(self, descriptor: int) -> str:
+        return self.offer(descriptor)
+
+    def offer_output(self, descriptor: int) -> str:
+        return self.offer(descriptor)
+
+    def offer_terminal(self) -> str:
+        return self.offer()
+
+    def offer_output_directory(self, path: str, *, exact: bool = False) -> str:
         """Made when missing, with its parents."""
         try:
             os.makedirs(path, exist_ok=True)

@@ -6,7 +6,7 @@ takes twenty. Specification: RFC 9112.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -51,6 +51,20 @@ def request(method: str, target: str, body: object | None) -> bytes:
     return (head + f"content-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n").encode(
         "ascii"
     ) + content
+
+
+def upgrade(target: str, protocol: str, headers: Iterable[tuple[str, str]]) -> bytes:
+    """The head of a request after which the connection speaks another protocol, if the server agrees (status 101)."""
+    lines = [
+        f"POST {target} HTTP/1.1",
+        "host: boatd",
+        f"user-agent: boat/{__version__}",
+        "connection: Upgrade",
+        f"upgrade: {protocol}",
+        "content-length: 0",
+        *(f"{name}: {value}" for name, value in headers),
+    ]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
 
 
 class AnswerReader:

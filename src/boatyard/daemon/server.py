@@ -121,7 +121,14 @@ async def serve(
 
 
 def _services(control: Control, yard: Yard) -> Services:
-    return Services(system=control, builds=yard.builds, images=yard.images, disk=yard.disk, runs=yard.runs)
+    return Services(
+        system=control,
+        builds=yard.builds,
+        places=yard.sessions.places,
+        images=yard.images,
+        disk=yard.disk,
+        runs=yard.runs,
+    )
 
 
 def _engine_services(control: Control, yard: Yard, grpc: GrpcFace) -> engine_services.Services:

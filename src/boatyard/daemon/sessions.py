@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from boatyard.build.source.occupancy import Occupancy
+from boatyard.image.snapshot.area import remove_tree
 
 if TYPE_CHECKING:
     from boatyard.api.buildkit.requester import Places
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 class SessionHouse:
     """One per daemon, shared by all of its faces: a session that one of them took in serves builds of any other.
-    `sockets` is a directory with a short path, `scratch` one on the file system of the snapshots."""
+    `sockets` is a directory of its own, with a short path; `scratch` one on the file system of the snapshots."""
 
     def __init__(self, mirrors: Path, occupancy: Occupancy, sockets: Path, scratch: Path) -> None:
         self._mirrors = mirrors
@@ -24,6 +25,10 @@ class SessionHouse:
         self._scratch = scratch
         self._sessions: Sessions | None = None
         self._places: Places | None = None
+
+    def close(self) -> None:
+        if self._places is not None:
+            remove_tree(str(self._sockets))
 
     def registry(self) -> Sessions:
         if self._sessions is None:
@@ -37,8 +42,9 @@ class SessionHouse:
             from boatyard.api.buildkit.requester import Places
             from boatyard.session.mirrors import Mirrors
 
-            self._mirrors.mkdir(parents=True, exist_ok=True)
-            self._sockets.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self._sockets.exists():
+                remove_tree(str(self._sockets))  # of a daemon that was killed
+            self._sockets.mkdir(mode=0o700, parents=True)
             self._places = Places(
                 self.registry(), Mirrors(self._mirrors, self._occupancy), self._sockets, self._scratch
             )

@@ -144,6 +144,8 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
         for kind in ("git", "http", "local/indexes", "local/copies", "local/mirrors"):
             drop_leftovers(sources / kind)
         scratch = _emptied(sources / "uploads")
+        sessions = SessionHouse(sources / "local/mirrors", occupancy, Path(config.run) / "agents", scratch)
+        stack.callback(sessions.close)
         solver = Solver(records, ChainResults(stores.layers), parallelism=config.max_parallelism or _parallelism())
         stack.push_async_callback(solver.settled)
         devices = Registry(config.cdi.spec_dirs, config.cdi.auto_allowed) if config.cdi.enabled else None
@@ -247,7 +249,7 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
             events=events,
             scratch=scratch,
             driver=stores.layers.snapshotter.name,
-            sessions=SessionHouse(sources / "local/mirrors", occupancy, _emptied(Path(config.run) / "agents"), scratch),
+            sessions=sessions,
             history=history,
             usage=usage,
             pruner=pruner,

@@ -43,6 +43,8 @@ class Filter:
             if stat.S_ISSOCK(mode):
                 return "it is a socket, which can't be in an image"
             return "it is there, but it isn't among the files that were asked for"
+        if pattern := excluding_pattern(PatternMatcher(self.exclude), path):
+            return f"if it is there, .dockerignore leaves it out: the pattern {pattern!r} does"
         above, _, name = path.rpartition("/")
         try:
             directory = open_directory(root, above)

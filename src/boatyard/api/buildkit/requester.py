@@ -103,7 +103,7 @@ class SessionRequester:
             mirror = await self._held.enter_async_context(
                 self._places.mirrors.received(session, asked, hint=wanted.hint, progress=told)
             )
-        yield ClientDirectory(mirror.fd, mirror.identity, transferred=transferred)
+        yield ClientDirectory(mirror.fd, mirror.identity, given=True, transferred=transferred)
 
     def layout(
         self, name: str, digest: Digest | None, platform: Platform, *, session: str = ""

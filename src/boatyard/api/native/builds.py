@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from contextlib import AsyncExitStack
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -12,7 +14,7 @@ from boatyard.api.feed import Feed
 from boatyard.api.native.offers import Offers
 from boatyard.api.native.operations import Incoming, Operation, Parameter
 from boatyard.api.native.relays import unblocked
-from boatyard.api.native.requester import open_requester
+from boatyard.api.native.requester import DescriptorRequester, open_requester
 from boatyard.api.native.services import BuildService
 from boatyard.api.native.stdio import open_stdio, open_terminal
 from boatyard.client.documents.builds import (
@@ -26,13 +28,19 @@ from boatyard.client.documents.builds import (
 )
 from boatyard.client.documents.envelope import EndResult
 from boatyard.client.documents.runs import RunResult
-from boatyard.errors import InvalidError
+from boatyard.errors import InvalidError, UnsupportedError
+
+if TYPE_CHECKING:
+    from boatyard.api.buildkit.requester import Places
+    from boatyard.api.native.served import ServedRequester
 
 _REF_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 _MAX_REF = 64
 
 
-def operations(service: BuildService, offers: Offers) -> tuple[Operation, ...]:
+def operations(
+    service: BuildService, offers: Offers, places: Callable[[], Places] | None = None
+) -> tuple[Operation, ...]:
     return (
         Operation(
             "POST",
@@ -40,7 +48,7 @@ def operations(service: BuildService, offers: Offers) -> tuple[Operation, ...]:
             "Build; closing the connection cancels.",
             BuildResult,
             request=BuildRequest,
-            streamed=partial(_build, service, offers),
+            streamed=partial(_build, service, offers, places),
         ),
         Operation(
             "GET",
@@ -88,7 +96,13 @@ def new_ref() -> str:
     return "".join(secrets.choice(_REF_ALPHABET) for _ in range(25))
 
 
-async def _build(service: BuildService, offers: Offers, incoming: Incoming, feed: Feed) -> BuildResult:
+async def _build(
+    service: BuildService,
+    offers: Offers,
+    places: Callable[[], Places] | None,
+    incoming: Incoming,
+    feed: Feed,
+) -> BuildResult:
     request: BuildRequest = incoming.document
     incoming.ref = _checked_ref(request.ref) if request.ref else new_ref()
     if request.on_error not in ("", "shell"):
@@ -96,10 +110,22 @@ async def _build(service: BuildService, offers: Offers, incoming: Incoming, feed
     if request.on_error == "shell" and not request.terminal:
         raise InvalidError("a shell on failure needs a terminal")
     async with AsyncExitStack() as stack:
-        requester = await stack.enter_async_context(open_requester(request, offers, incoming.peer))
+        requester: DescriptorRequester | ServedRequester
+        if request.session:
+            requester = await stack.enter_async_context(_served(request, places))
+        else:
+            requester = await stack.enter_async_context(open_requester(request, offers, incoming.peer))
         terminal = await stack.enter_async_context(open_terminal(request.terminal, offers, incoming.peer, feed))
         work = service.build(_with_ref(request, incoming.ref), requester, feed.emit, terminal)
         return await unblocked(work, requester.abort)
+
+
+def _served(request: BuildRequest, places: Callable[[], Places] | None) -> AbstractAsyncContextManager[ServedRequester]:
+    if places is None:
+        raise UnsupportedError("this daemon takes no sessions")
+    from boatyard.api.native.served import open_served
+
+    return open_served(request, places())
 
 
 def _with_ref(request: BuildRequest, ref: str) -> BuildRequest:

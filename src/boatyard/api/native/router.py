@@ -30,7 +30,7 @@ _VERSION = (VERSION_HEADER.encode("ascii"), __version__.encode("ascii"))
 def all_operations(services: Services, offers: Offers) -> tuple[Operation, ...]:
     found = system.operations(services.system)
     if services.builds is not None:
-        found += builds.operations(services.builds, offers)
+        found += builds.operations(services.builds, offers, services.places)
     if services.images is not None:
         found += images.operations(services.images, offers)
     if services.disk is not None:

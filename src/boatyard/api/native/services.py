@@ -7,12 +7,12 @@ them any more when the method returns or raises; a thread that waits for one is 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from boatyard.api.native.keys import ClientKeys
-from boatyard.api.native.requester import DescriptorRequester
+from boatyard.build.requester import Requester
 from boatyard.client.documents.builds import (
     BuildDelete,
     BuildDetail,
@@ -52,10 +52,20 @@ from boatyard.client.documents.system import Check, DaemonInfo
 from boatyard.progress import Emit, Event
 from boatyard.runtime.container import Stdio, TerminalReceiver
 
+if TYPE_CHECKING:
+    from boatyard.api.buildkit.requester import Places
+
+
+class LinkedRequester(Requester, Protocol):
+    """A build's, with those of the builds that it is linked to, by id."""
+
+    @property
+    def linked(self) -> Mapping[str, Requester]: ...
+
 
 class BuildService(Protocol):
     async def build(
-        self, request: BuildRequest, requester: DescriptorRequester, emit: Emit, terminal: TerminalReceiver | None
+        self, request: BuildRequest, requester: LinkedRequester, emit: Emit, terminal: TerminalReceiver | None
     ) -> BuildResult:
         """`terminal` is None unless the client asked for a shell on failure. It may be called from any thread, once
         for each shell."""
@@ -132,6 +142,8 @@ class Services:
 
     system: SystemService
     builds: BuildService | None = None
+    places: Callable[[], Places] | None = None
+    """Where sessions of builds come together; None where clients can open none."""
     images: ImageService | None = None
     disk: DiskService | None = None
     runs: RunService | None = None

@@ -18,14 +18,14 @@ from boatyard.cli.bake.streams import Gathered
 from boatyard.cli.bake.targets import Planned, named, plans
 from boatyard.cli.build.offers import Offers
 from boatyard.cli.build.session import CANCEL_SECONDS, failed, look_at, solve_error
-from boatyard.cli.connection import daemon, descriptors
+from boatyard.cli.connection import daemon, offering
 from boatyard.cli.console import Console
 from boatyard.cli.follow import follow
 from boatyard.cli.render.choice import renderer as choose
 from boatyard.cli.render.renderer import Renderer
 from boatyard.client.calls import builds
-from boatyard.client.descriptors import DescriptorChannel
 from boatyard.client.documents.builds import BuildRequest, BuildResult
+from boatyard.client.offering import Offering
 from boatyard.errors import BoatyardError, CancelledBuildError, ConflictError, InvalidError, NotFoundError
 
 
@@ -67,7 +67,7 @@ def _build(console: Console, flags: BakeFlags, resolved: Resolved, planned: list
     try:
         with ExitStack() as stack:
             client = daemon(console)
-            channel = stack.enter_context(descriptors(client))
+            channel = stack.enter_context(offering(console, client))
             outputs = {name: stack.push(ExitStack()) for name in refs}
             requests = _requests(console, channel, planned, refs, outputs)
 
@@ -88,7 +88,7 @@ def _build(console: Console, flags: BakeFlags, resolved: Resolved, planned: list
 
 def _requests(
     console: Console,
-    channel: DescriptorChannel,
+    channel: Offering,
     planned: list[Planned],
     refs: Mapping[str, str],
     outputs: Mapping[str, ExitStack],

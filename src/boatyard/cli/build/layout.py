@@ -35,13 +35,14 @@ def resolve(directory: str, tag: str) -> str:
         ) from error
     except (ValueError, LookupError, TypeError) as error:
         raise InvalidError(f"{directory} is no OCI layout: its index.json is malformed") from error
-    if tag in found or (not tag and "latest" in found):
-        return found[tag or "latest"]
+    wanted = tag or "latest"
+    if wanted in found:
+        return found[wanted]
     if not tag and len(manifests) == 1:
         return next(iter(found.values()))
     known = ", ".join(sorted(filter(None, found))) or "none with a tag"
-    wanted = f"tagged {tag!r}" if tag else "without a tag"
-    raise NotFoundError(f"the OCI layout {directory} has no image {wanted}", hint=f"there are: {known}")
+    kind = f"tagged {tag!r}" if tag else "without a tag"
+    raise NotFoundError(f"the OCI layout {directory} has no image {kind}", hint=f"there are: {known}")
 
 
 def _tag(manifest: Any) -> str:

@@ -16,15 +16,16 @@ from boatyard.cli.build.place import DEFAULT_NAME, MAX_DOCKERFILE, Stdin
 from boatyard.cli.build.plan import Plan, to_stream
 from boatyard.cli.console import Console
 from boatyard.cli.registry.keys import offered_credentials
-from boatyard.client.descriptors import MAX_SECRET, DescriptorChannel
+from boatyard.client.descriptors import MAX_SECRET
 from boatyard.client.documents.builds import BuildRequest, CacheOption, Export, LinkedBuild, Local
+from boatyard.client.offering import Offering
 from boatyard.errors import BoatyardError, InvalidError, NotFoundError
 
 
 class Offers:
     """One per build. `stack` holds what must be undone after it."""
 
-    def __init__(self, console: Console, channel: DescriptorChannel, stack: ExitStack) -> None:
+    def __init__(self, console: Console, channel: Offering, stack: ExitStack) -> None:
         self.console = console
         self.channel = channel
         self.stack = stack
@@ -47,6 +48,7 @@ class Offers:
         uploads: dict[str, str] = {}
         return BuildRequest(
             ref=ref,
+            session=self.channel.session,
             label=label,
             group=group,
             linked=dict(linked or {}),
@@ -65,7 +67,7 @@ class Offers:
             trust_host_ca=flags.trust_host_ca,
             explain=flags.explain,
             on_error=flags.on_error,
-            terminal=self.channel.offer() if flags.on_error else "",
+            terminal=self.channel.offer_terminal() if flags.on_error else "",
             context_report=flags.context_report,
         )
 
@@ -97,7 +99,7 @@ class Offers:
 
             archive, text = stdin.archive_or_text(self.console, self.stack)
             if archive is not None:
-                uploads["context"] = self.channel.offer(archive)
+                uploads["context"] = self.channel.offer_upload(archive)
                 attrs["context"] = "http://buildkit-session/context"
             else:
                 dockerfile = self._written(text)
@@ -179,13 +181,14 @@ class Offers:
                     f"an archive (type={output.type}) is not written to a terminal",
                     hint="give it a file (dest=FILE), or pipe it into a program",
                 )
-            return Export(type=output.type, attrs=attrs, token=self.channel.offer(1))
+            return Export(type=output.type, attrs=attrs, token=self.channel.offer_output(1))
         if output.type == "image":
             return Export(type=output.type, attrs=attrs)
         if output.type == "local" or attrs.get("tar") in ("false", "0"):
-            return Export(type=output.type, attrs=attrs, token=self.channel.offer_output_directory(path))
+            exact = attrs.get("mode") == "delete"
+            return Export(type=output.type, attrs=attrs, token=self.channel.offer_output_directory(path, exact=exact))
         file = self.stack.enter_context(outfile.replacing(path))
-        return Export(type=output.type, attrs=attrs, token=self.channel.offer(file))
+        return Export(type=output.type, attrs=attrs, token=self.channel.offer_output(file))
 
     def _cache_from(self, cache: Cache) -> CacheOption:
         if cache.type != "local":

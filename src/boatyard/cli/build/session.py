@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from boatyard.cli.build.flags import Flags
 from boatyard.cli.build.offers import Offers
 from boatyard.cli.build.plan import Plan, plan, to_stream
-from boatyard.cli.connection import daemon, descriptors
+from boatyard.cli.connection import daemon, offering
 from boatyard.cli.console import Console
 from boatyard.cli.failure import tell
 from boatyard.cli.follow import follow
@@ -38,7 +38,7 @@ def run(console: Console, flags: Flags) -> int:
     try:
         with ExitStack() as stack:
             client = daemon(console)
-            channel = stack.enter_context(descriptors(client))
+            channel = stack.enter_context(offering(console, client))
             request = Offers(console, channel, stack).request(planned, flags, ref)
             result = follow(
                 console,

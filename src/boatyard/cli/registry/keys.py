@@ -7,11 +7,15 @@ from contextlib import contextmanager
 
 from boatyard.client.credentials import Answer, offered
 from boatyard.client.descriptors import DescriptorChannel
+from boatyard.client.offering import Offering
 
 
 @contextmanager
-def offered_credentials(channel: DescriptorChannel, environment: Mapping[str, str]) -> Iterator[str]:
+def offered_credentials(channel: Offering, environment: Mapping[str, str]) -> Iterator[str]:
     """The token that a request names. Nothing is read before the daemon asks."""
+    if not isinstance(channel, DescriptorChannel):
+        yield channel.session  # which is asked for credentials, too
+        return
 
     def find(host: str) -> Answer:
         from boatyard.registry.dockerconfig import DockerConfig

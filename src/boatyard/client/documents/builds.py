@@ -56,6 +56,9 @@ class BuildRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
 
     ref: str = ""
     """Chosen by the client; "" lets the daemon choose."""
+    session: str = ""
+    """The id of a session that the client has opened: tokens are then names under which that is asked for directories,
+    secrets, agents and uploads; those of outputs are numbers of exporters."""
     frontend_attrs: dict[str, str] = {}
     locals: dict[str, Local] = {}
     secrets: dict[str, str] = {}

@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
 from typing import Any, NoReturn
 
-from boatyard.api.native.requester import DescriptorRequester
+from boatyard.api.native.services import LinkedRequester
 from boatyard.build import debug
 from boatyard.build import request as requests
 from boatyard.build.history import BuildRecord
@@ -59,7 +59,7 @@ class Builds:
         self._proxy = proxy
 
     async def build(
-        self, request: BuildRequest, requester: DescriptorRequester, emit: Emit, terminal: TerminalReceiver | None
+        self, request: BuildRequest, requester: LinkedRequester, emit: Emit, terminal: TerminalReceiver | None
     ) -> BuildResult:
         _check_supported(request)
         started = time.time()
@@ -107,7 +107,7 @@ class Builds:
     def cancel(self, ref: str) -> None:
         self._service.cancel(ref)
 
-    def _request(self, request: BuildRequest, requester: DescriptorRequester) -> requests.BuildRequest:
+    def _request(self, request: BuildRequest, requester: LinkedRequester) -> requests.BuildRequest:
         proxy = request.proxy if request.proxy is not None else self._proxy
         context = request.locals.get("context")
         return requests.BuildRequest(

@@ -1,4 +1,4 @@
-"""Registry credentials of this client: docker's.
+"""Registry credentials of this client.
 
 Specification: moby/buildkit, `session/auth/authprovider`.
 """
@@ -11,7 +11,7 @@ import fcntl
 import hashlib
 import hmac
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,19 +33,17 @@ from boatyard._pb.auth_pb2 import (
 )
 from boatyard.errors import StorageError
 from boatyard.session.auth import Token
-from boatyard.session.offered.dockerconfig import DockerConfig, Login, config_directory
+from boatyard.session.offered.login import Login
 from boatyard.session.offered.tokens import DEFAULT_LIFE, fetch_token
 
 
 class Auth(AuthBase):
-    """`environ`: where docker's configuration is found, and what its helper programs see. With
-    BUILDKIT_NO_CLIENT_TOKEN, the daemon is given passwords and gets tokens itself."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        directory = config_directory(environ)
-        self._config = DockerConfig(directory, environ)
-        self._seeds = _Seeds(directory)
-        self._no_tokens = environ.get("BUILDKIT_NO_CLIENT_TOKEN", "").lower() in ("1", "t", "true")
+    def __init__(self, find: Callable[[str], Login], seeds: Path, *, gives_tokens: bool = True) -> None:
+        """`find`: what is known for a registry; may block. `seeds`: docker's directory, where clients keep secrets of
+        their own. Without `gives_tokens`, the daemon is given passwords and gets tokens itself."""
+        self._find = find
+        self._seeds = _Seeds(seeds)
+        self._gives_tokens = gives_tokens
         self._asking = asyncio.Lock()
 
     async def Credentials(self, stream: Stream[CredentialsRequest, CredentialsResponse]) -> None:  # noqa: N802
@@ -91,12 +89,12 @@ class Auth(AuthBase):
 
     async def _login(self, host: str) -> Login:
         async with self._asking:  # helper programs aren't made to be asked two things at once
-            return await asyncio.to_thread(self._config.login, host)
+            return await asyncio.to_thread(self._find, host)
 
     async def _key(self, host: str, salt: bytes) -> bytes:
         """The seed of a key that whoever has the same credentials has, too: the salt is the daemon's, the seed below is
         ours, so that it can't find out the password by trying."""
-        if self._no_tokens:
+        if not self._gives_tokens:
             raise GRPCError(Status.UNAVAILABLE, "client side tokens disabled")
         login = await self._login(host)
         seed = await asyncio.to_thread(self._seeds.seed, host)

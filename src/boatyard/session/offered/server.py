@@ -11,6 +11,8 @@ from boatyard.session.offered.failure import status_of
 from boatyard.wire.grpc.health import Health, names
 from boatyard.wire.grpc.server import GrpcServer, ServerConnection, Service
 
+_GRACE = 5.0
+
 
 class Offered:
     """One session. Made by whoever has a connection, which `connection` is the protocol for."""
@@ -29,8 +31,15 @@ class Offered:
             translate=lambda error: status_of(error) if isinstance(error, BoatyardError) else None,
         )
 
-    def connection(self) -> ServerConnection:
-        return self._server.connection()
+        self._connections: list[ServerConnection] = []
 
-    async def stop(self, grace: float = 0) -> None:
-        await self._server.stop(grace)
+    def connection(self) -> ServerConnection:
+        connection = self._server.connection(self._connections.remove)
+        self._connections.append(connection)
+        return connection
+
+    async def stop(self) -> None:
+        """The session ends: calls that are under way are given up."""
+        for connection in self._connections:
+            connection.close()
+        await self._server.stop(_GRACE)

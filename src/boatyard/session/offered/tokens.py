@@ -18,7 +18,7 @@ import msgspec
 from boatyard import __version__
 from boatyard.errors import DeniedError, InvalidError, UnavailableError
 from boatyard.session.auth import Token
-from boatyard.session.offered.dockerconfig import Login
+from boatyard.session.offered.login import Login
 
 DEFAULT_LIFE = 60
 """Seconds, where the service doesn't say."""

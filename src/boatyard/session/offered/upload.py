@@ -18,16 +18,19 @@ from boatyard.session.offered.streams import pieces_of
 
 
 class Upload(UploadBase):
-    """`streams`: readable descriptors, the caller's, by the last name of the URL's path."""
+    """`streams`: readable descriptors, the caller's, by the last name of the URL's path. More may be added."""
 
     def __init__(self, streams: Mapping[str, int]) -> None:
-        self._streams = dict(streams)
+        self._streams = streams
+        self._taken: set[str] = set()
 
     async def Pull(self, stream: Stream[BytesMessage, BytesMessage]) -> None:  # noqa: N802
         path = one(stream, "urlpath")
-        descriptor = self._streams.pop(path.rpartition("/")[2], None)
-        if descriptor is None:
+        name = path.rpartition("/")[2]
+        descriptor = self._streams.get(name)
+        if descriptor is None or name in self._taken:
             raise GRPCError(Status.NOT_FOUND, f"no http response from session for {path}")
+        self._taken.add(name)
         await stream.send_initial_metadata()
         async for data in pieces_of(descriptor):
             await stream.send_message(BytesMessage(data=data))
