@@ -23,6 +23,7 @@ import msgspec
 
 from boatyard.errors import ConflictError, StorageError
 from boatyard.image.interruption import run_settled
+from boatyard.image.snapshot.area import spread
 from boatyard.session import filesync
 from boatyard.session.filesync import Progress, Wanted
 from boatyard.session.session import Session
@@ -136,6 +137,9 @@ class Mirrors:
 
     def _made(self, card: _Card) -> Path:
         directory = self._directory / f"{_stem(card.key)}-{os.urandom(6).hex()}"
+        if not self._directory.is_dir():
+            self._directory.mkdir(parents=True, mode=0o700)
+            spread(self._directory)
         (directory / _FILES).mkdir(parents=True, mode=0o700)
         (directory / _CARD).write_bytes(msgspec.json.encode(card))
         return directory
