@@ -149,6 +149,7 @@ def test_a_target_is_built_on_another_one_which_is_built_once(bakery: Bakery) ->
     assert app.text("work/said") == "yes of base\n"
     assert app.text("work/made") == tool.text("made")
     assert "[base 4/4] RUN" in progress
+    assert "[base internal] load metadata for docker.io/library/busybox:latest" in progress
 
 
 def test_of_a_target_that_is_only_linked_to_no_more_is_built_than_is_used(bakery: Bakery) -> None:

@@ -143,6 +143,31 @@ def test_credentials_are_asked_for_kept_and_forgotten(own_yard: Yard, guarded: P
     assert "boat login" in yard.fails("pull", name)
 
 
+def test_targets_on_a_private_base_are_baked_and_pushed(own_yard: Yard, guarded: Peer, tmp_path: Path) -> None:
+    """The base is that of a target which another one is linked to: its credentials are the same client's."""
+    yard, base, result = own_yard, f"{guarded.host}/linked/base:1", f"{guarded.host}/linked/result:1"
+    yard.environment["DOCKER_CONFIG"] = str(tmp_path / "docker")
+    yard.run("bootstrap", "busybox", "-t", base)
+    yard.run("login", "-u", "pilot", "--password-stdin", guarded.host, input=b"harbour\n")
+    yard.run("push", "-q", base)
+    forget(yard, base)
+    definition = f"""
+        target "under" {{
+          dockerfile-inline = "FROM {base}\\nRUN echo cargo > /cargo\\n"
+        }}
+        target "default" {{
+          contexts          = {{ under = "target:under" }}
+          dockerfile-inline = "FROM under\\nCMD cat /cargo\\n"
+          tags              = ["{result}"]
+        }}
+    """
+    context = write_files(tmp_path / "context", {"docker-bake.hcl": definition})
+    yard.run("bake", "--push", cwd=context)
+    forget(yard, result)
+    yard.run("pull", "-q", result)
+    assert yard.run("run", "--rm", result).stdout == "cargo\n"
+
+
 def test_an_image_is_copied_between_registries(own_yard: Yard, peer: Peer, tmp_path: Path) -> None:
     yard, source, target = own_yard, f"{peer.host}/origin:1", f"{peer.host}/copies/of:2"
     yard.run("bootstrap", "busybox", "-t", source)

@@ -76,6 +76,9 @@ class LinkedBuilds:
                 self._owners[vertex.digest] = id
                 stack.extend(edge.vertex for edge in vertex.inputs)
 
+    def claim_step(self, id: str, digest: str) -> None:
+        self._owners.setdefault(digest, id)
+
     async def opened(self, options: Mapping[str, str], run: Run, path: tuple[str, ...] = ()) -> Inputs:
         """Options that name inputs, with these inputs. InvalidError for one that isn't there, or that leads back to one
         of `path`."""
@@ -123,20 +126,26 @@ class LinkedBuilds:
 class Bridges:
     """What the frontends of one build are given: its own, and those of the builds that it is linked to."""
 
-    make: Callable[[BuildContext, Learning], JobBridge]
+    make: Callable[[BuildContext, Learning, Emit], JobBridge]
     context: BuildContext
     linked: LinkedBuilds
     known: Learning
+    tell: Emit
 
     def own(self) -> JobBridge:
-        return self.make(self.context, self.known)
+        return self.make(self.context, self.known, self.tell)
 
     async def opened(self, options: Mapping[str, str]) -> Inputs:
         """The options, with what they name as inputs; the frontends of those have run then."""
         return await self.linked.opened(options, self._run)
 
     async def _run(self, id: str, inputs: Inputs) -> FrontendResult:
-        bridge = self.make(self.linked.contexts[id], _Claiming(id, self.linked, self.known))
+        def tell(event: Event) -> None:
+            if isinstance(event, VertexEvent):  # what a frontend does beside its graphs
+                self.linked.claim_step(id, event.digest)
+            self.tell(event)
+
+        bridge = self.make(self.linked.contexts[id], _Claiming(id, self.linked, self.known), tell)
         name = inputs.options.get("frontend", DEFAULT_FRONTEND)
         return await passed(bridge, await bridge.run_frontend(name, FrontendRequest(inputs.options, inputs.edges)))
 

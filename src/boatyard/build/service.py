@@ -205,7 +205,8 @@ class BuildService:
 
     def _record(self, request: BuildRequest) -> Recording:
         exports = [{"type": export.type, **export.attrs} for export in request.exports]
-        name = next((export.attrs["name"] for export in request.exports if export.attrs.get("name")), request.scope)
+        named = next((export.attrs["name"] for export in request.exports if export.attrs.get("name")), "")
+        name = named or (f"{request.label} in {request.scope}" if request.label else request.scope)
         return self.history.begin(
             request.ref,
             name,
@@ -255,11 +256,11 @@ class BuildService:
             group=request.group,
         )
 
-        def bridge(context: BuildContext, known: Learning) -> JobBridge:
+        def bridge(context: BuildContext, known: Learning, tell: Emit) -> JobBridge:
             return JobBridge(job, self.worker, context, tell, known, gate, resolve, self._frontends)
 
         try:
-            yield job, context, ahead, Bridges(bridge, context, linked, known)
+            yield job, context, ahead, Bridges(bridge, context, linked, known, tell)
         finally:
             await linked.close()
             await job.close()

@@ -78,7 +78,7 @@ def understood(name: str, text: str) -> None:
 
 @pytest.mark.parametrize("suffix", FILES)
 def test_any_definition_is_understood_or_refused(suffix: str) -> None:
-    @settings(max_examples=400, deadline=2000)
+    @settings(max_examples=400, deadline=None)
     @given(st.one_of(TEXTS, spoiled(FILES[suffix])))
     def fuzz(text: str) -> None:
         try:
@@ -91,7 +91,7 @@ def test_any_definition_is_understood_or_refused(suffix: str) -> None:
     fuzz()
 
 
-@settings(max_examples=400, deadline=2000)
+@settings(max_examples=400, deadline=None)
 @given(st.one_of(TEXTS, spoiled(EXPRESSIONS)))
 def test_any_expression_is_understood_or_refused(expression: str) -> None:
     try:
@@ -139,7 +139,7 @@ def test_what_would_fill_the_memory_is_refused(name: str, text: str) -> None:
         understood(name, text)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(TEXTS)
 @example("${A:-${B:-${C}}}")
 def test_any_text_is_interpolated_or_refused(text: str) -> None:
@@ -149,7 +149,7 @@ def test_any_text_is_interpolated_or_refused(text: str) -> None:
         pass
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.one_of(TEXTS, st.text()))
 def test_any_file_of_variables_is_understood_or_refused(text: str) -> None:
     try:
@@ -158,6 +158,7 @@ def test_any_file_of_variables_is_understood_or_refused(text: str) -> None:
         pass
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=40))
 def test_any_bytes_are_text_or_refused(data: bytes) -> None:
     try:
@@ -174,7 +175,7 @@ ENTRIES = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(ENTRIES, st.sampled_from([Output, Cache, Secret, Agent, Attestation, Policy]))
 def test_any_entry_is_understood_or_refused(text: str, kind: Any) -> None:
     try:
@@ -185,6 +186,7 @@ def test_any_entry_is_understood_or_refused(text: str, kind: Any) -> None:
         pass
 
 
+@settings(deadline=None)
 @given(st.one_of(TEXTS, ENTRIES))
 def test_any_override_is_understood_or_refused(text: str) -> None:
     try:
@@ -202,7 +204,7 @@ PATTERNS = st.lists(
 ).map("".join)  # fmt: skip
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(PATTERNS, st.text("ab1é \n", max_size=8))
 def test_any_pattern_is_understood_or_refused(pattern: str, text: str) -> None:
     try:
@@ -219,7 +221,7 @@ FORMATS = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(FORMATS, st.one_of(st.text(max_size=3).map(values.string), st.integers(-9, 999).map(values.number)))
 def test_any_format_is_understood_or_refused(format: str, argument: values.Value) -> None:
     try:

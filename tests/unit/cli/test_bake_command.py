@@ -95,7 +95,7 @@ def test_linked_targets_travel_in_the_request_of_the_one_that_uses_them(
         """
     )
     assert boat("bake", "app").code == 0
-    request = requests(daemon)[""]
+    request = requests(daemon)["app"]
     assert request["frontend_attrs"]["context:middle"] == "input:middle"
     assert set(request["linked"]) == {"middle", "base"}
     assert request["linked"]["middle"]["frontend_attrs"]["context:below"] == "input:base"
@@ -209,13 +209,17 @@ def test_what_is_linked_to_outside_is_followed(boat: Boat, work: Path) -> None:
         (("--var=X",), "write it as --var NAME=VALUE"),
         (("--sbom",), "--sbom: attestations are not supported yet"),
         (("--provenance=mode=max",), "--provenance: attestations are not supported yet"),
-        (("--push", "one"), "not supported yet"),
     ],
 )
 def test_flags_that_make_no_sense_are_told(boat: Boat, words: tuple[str, ...], said: str) -> None:
     told = boat("bake", *words)
     assert told.code != 0
     assert said.replace("did you mean ", "").strip("?") in told.err
+
+
+def test_push_makes_images_that_are_pushed(boat: Boat, daemon: NativeDaemon) -> None:
+    assert boat("bake", "--push", "one").code == 0
+    assert requests(daemon)[""]["exports"] == [{"type": "image", "attrs": {"name": "one:latest", "push": "true"}}]
 
 
 def test_nobody_is_asked_where_there_is_no_terminal(boat: Boat, work: Path) -> None:

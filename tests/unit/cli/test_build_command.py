@@ -208,8 +208,14 @@ def test_a_dockerfile_from_standard_input(boat: Boat, daemon: NativeDaemon, monk
     assert boat("build", "-f", "-", ".").code == 0
     _stdin(monkeypatch, b"FROM other\n")
     assert boat("build", "-").code == 0
-    assert found == [b"FROM base\n", b"FROM other\n"]
     assert "filename" not in _request(daemon).get("frontend_attrs", {})
+    _stdin(monkeypatch, b"FROM third\n")
+    assert boat("build", "-f", "-", "https://example.org/project.git").code == 0
+    assert found == [b"FROM base\n", b"FROM other\n", b"FROM third\n"]
+    assert daemon.asked[-1].body["frontend_attrs"] == {
+        "context": "https://example.org/project.git",
+        "dockerfilekey": "dockerfile",
+    }
 
 
 @pytest.mark.usefixtures("restored_stdin")

@@ -44,17 +44,18 @@ async def open_requester(request: BuildRequest, offers: Offers, peer: Peer) -> A
 
 
 class DescriptorRequester:
-    """Satisfies `build.requester.Requester`. One per build."""
+    """Satisfies `build.requester.Requester`. One per build. `user` is that of the build which a linked one is of."""
 
-    def __init__(self, request: BuildRequest, peer: Peer) -> None:
+    def __init__(self, request: BuildRequest, peer: Peer, user: DescriptorRequester | None = None) -> None:
         self._request = request
         self._peer = peer
         self._handovers: dict[str, Handover] = {}
         self._secrets: dict[str, asyncio.Task[bytes]] = {}
         self._uploads_taken: set[str] = set()
         self._relays = Relays()
-        self.linked = {id: DescriptorRequester(_alone(build), peer) for id, build in request.linked.items()}
+        self.linked = {id: DescriptorRequester(_alone(build), peer, self) for id, build in request.linked.items()}
         """Those of the builds that this one is linked to, by id."""
+        self._user = user
         self._keys = ClientKeys(None)
 
     def tokens(self) -> Iterable[str]:
@@ -148,7 +149,7 @@ class DescriptorRequester:
         return self._relays.readable(self._descriptor(token))
 
     async def registry_credentials(self, host: str) -> Credential | None:
-        return await self._keys.registry_credentials(host)
+        return await (self if self._user is None else self._user)._keys.registry_credentials(host)
 
     async def output(self, index: int) -> OutputTarget | None:
         exports = self._request.exports

@@ -50,7 +50,7 @@ PARAMETERS: tuple[click.Parameter, ...] = (
     _text("--call", metavar="build|check|outline|targets", help="Ask the frontend something instead."),
     click.Option(["--no-cache"], is_flag=True, default=None, help="Run every step anew."),
     click.Option(["--pull"], is_flag=True, default=None, help="Look for newer base images."),
-    _flag("--push", help="Push images to their registries (not supported yet)."),
+    _flag("--push", help="Push the images to their registries."),
     _flag("--load", help="Store the images, besides what the targets' outputs say."),
     click.Option(
         ["--progress"], type=click.Choice(MODES), default=None, help="How progress is shown (also: BUILDKIT_PROGRESS)."

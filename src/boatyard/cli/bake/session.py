@@ -105,7 +105,7 @@ def _requests(
                 each.plan,
                 each.flags,
                 refs[name],
-                label=name if len(planned) > 1 else "",
+                label=name if len(planned) > 1 or each.linked else "",
                 group=group,
                 linked=linked,
             )
