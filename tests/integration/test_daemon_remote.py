@@ -97,9 +97,8 @@ def test_the_command_finds_its_certificates_in_a_directory(daemon: Daemon) -> No
     found = subprocess.run([BOAT, "version", "--format", "json"], env=environment, capture_output=True, check=True)
     assert json.loads(found.stdout)["Server"]
     (daemon.place / "Dockerfile").write_text("FROM scratch\n")
-    refused = subprocess.run([BOAT, "build", str(daemon.place)], env=environment, capture_output=True, text=True)
-    assert refused.returncode != 0
-    assert "on another machine" in refused.stderr
+    built = subprocess.run([BOAT, "build", str(daemon.place)], env=environment, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
 
 
 def test_the_command_takes_certificates_as_flags(daemon: Daemon) -> None:
