@@ -140,8 +140,7 @@ class TestLinks:
             await tree.content_key([Selector("/x")])
         result = await workshop.copy(tree, src="/", dest="/")
         assert (await workshop.shown(result))["x"] == "-> y"
-        with pytest.raises(InvalidError, match="links"):
-            await workshop.local(followpaths='["self/a"]')
+        assert await names(await workshop.local(followpaths='["self/a"]')) == ["self"]
 
     async def test_a_link_out_of_the_context_leads_nowhere(self, workshop: Workshop) -> None:
         (workshop.root / "secret").write_text("secret")

@@ -10,10 +10,13 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from boatyard.errors import BoatyardError, NotFoundError
-from boatyard.runtime.cdi.document import Spec, SpecDevice, parse
 from boatyard.runtime.edits import Edits, joined
+
+if TYPE_CHECKING:
+    from boatyard.runtime.cdi.document import Spec, SpecDevice
 
 log = logging.getLogger(__name__)
 
@@ -135,6 +138,8 @@ class Registry:
 
 
 def _read(path: str) -> Spec | BoatyardError:
+    from boatyard.runtime.cdi.document import parse  # most hosts have no such files
+
     try:
         with open(path, "rb") as file:
             data = file.read(MAX_BYTES)

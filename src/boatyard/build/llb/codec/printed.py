@@ -6,8 +6,6 @@ from __future__ import annotations
 from dataclasses import astuple
 from typing import Any
 
-from google.protobuf.json_format import MessageToDict
-
 from boatyard._pb import ops_pb2 as pb
 from boatyard.build.llb.codec.definition import in_order, to_message
 from boatyard.build.llb.graph import Graph, OpMetadata, Vertex
@@ -15,6 +13,8 @@ from boatyard.build.llb.graph import Graph, OpMetadata, Vertex
 
 def as_json(graph: Graph) -> dict[str, Any]:
     """`def` and `source` are protobuf's own JSON (zero values left out, 64-bit numbers as text, bytes in base64)."""
+    from google.protobuf.json_format import MessageToDict  # loads much, for who asks for this
+
     message = to_message(graph)
     vertices: dict[str, Vertex] = {}
     if graph.root is not None:
