@@ -41,6 +41,15 @@ def test_a_dockerfile_and_its_context_become_an_image(client: BuildKit, yard: Ya
     assert answer.ExporterResponse["containerimage.digest"].startswith("sha256:")
 
 
+def test_exporters_do_without_attributes_that_only_newer_ones_have(client: BuildKit) -> None:
+    ref = uuid.uuid4().hex
+    named = exporter("image", **{"prefer-image-digest": "true", "from-the-future": "1"})
+    client.dockerfile("FROM scratch\nLABEL future=1\n", Exporters=[named], Ref=ref)
+    told = [warning.short.decode() for response in client.status(ref) for warning in response.warnings]
+    assert [text for text in told if "from-the-future" in text]
+    assert not [text for text in told if "prefer-image-digest" in text]
+
+
 def test_only_what_has_changed_travels(client: BuildKit) -> None:
     tag = uuid.uuid4().hex  # no other test's directory
     files: dict[str, str | bytes | None] = {"one": tag, "two": tag, "three": tag}

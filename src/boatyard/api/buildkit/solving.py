@@ -20,7 +20,7 @@ from boatyard.api.buildkit.backend import Backend
 from boatyard.api.buildkit.gateway.guest import Guest
 from boatyard.api.buildkit.requester import SessionRequester, Wish
 from boatyard.api.buildkit.verifier import SessionVerifier
-from boatyard.build.exporter.options import flag
+from boatyard.build.exporter.options import flag, is_known
 from boatyard.build.frontend.base import FrontendRequest, FrontendResult, GuestBridge
 from boatyard.build.llb import codec
 from boatyard.build.request import BuildReply, BuildRequest, Export
@@ -35,6 +35,8 @@ _DATED = frozenset({"image", "oci", "docker"})
 """Exporters that take the time of an image as an attribute."""
 _SAME = {"moby": "image"}
 """Exporters that are one of ours under another name: dockerd's image store is ours."""
+_FOR_CLIENTS = frozenset({"prefer-image-digest"})
+"""Attributes that clients leave as notes to themselves."""
 COMPATIBLE = (0, 10, 20, 30)
 _REMOTE_CACHES = ("registry", "local", "gha", "s3", "azblob")
 
@@ -134,7 +136,7 @@ def build_request(request: SolveRequest, frontend: ClientFrontend | None) -> tup
             graph=graph,
             frontend=frontend,
             inputs={name: codec.from_message(definition) for name, definition in request.FrontendInputs.items()},
-            exports=_exports(request),
+            exports=_exports(request, warnings),
             entitlements=frozenset(request.Entitlements),
             source_policies=values.policies([request.SourcePolicy], "the request's source policy"),
             scope=options.get("vcs:localdir:context") or options.get("context", "") or request.Session,
@@ -145,7 +147,9 @@ def build_request(request: SolveRequest, frontend: ClientFrontend | None) -> tup
     )
 
 
-def _exports(request: SolveRequest) -> list[Export]:
+def _exports(request: SolveRequest, warnings: list[WarningEvent]) -> list[Export]:
+    """Attributes that image exporters don't have are left out with a warning: clients that are newer than this have
+    some, which change little."""
     asked = [(each.Type, dict(each.Attrs)) for each in request.Exporters]
     if not asked and request.ExporterDeprecated:
         asked = [(request.ExporterDeprecated, dict(request.ExporterAttrsDeprecated))]
@@ -155,6 +159,11 @@ def _exports(request: SolveRequest) -> list[Export]:
         type = _SAME.get(type, type)
         if type in _DATED and epoch.isdigit():
             attrs.setdefault(_EPOCH, epoch)
+        if type in _DATED:
+            for name in [name for name in attrs if not is_known(name)]:
+                del attrs[name]
+                if name not in _FOR_CLIENTS:
+                    warnings.append(_warning(f"the exporter {type!r} has no attribute {name!r}: it has no effect"))
         exports.append(Export(type, attrs))
     return exports
 

@@ -99,6 +99,11 @@ def parse(attrs: Mapping[str, str], *, oci: bool) -> ImageOptions:
     )
 
 
+def is_known(name: str) -> bool:
+    """Whether the image exporters have an attribute of that name."""
+    return name in _KNOWN or _ANNOTATION.fullmatch(name) is not None
+
+
 def check_names(names: Iterable[str], known: Sequence[str]) -> None:
     """InvalidError for an attribute that an exporter doesn't have."""
     for name in names:
