@@ -16,7 +16,7 @@ from typing import Any
 from boatyard.bake.compose import dotenv, yaml
 from boatyard.bake.compose.interpolation import InterpolationError, interpolate
 from boatyard.bake.compose.yaml import Document, Marked, Path
-from boatyard.bake.source import Source, Span, did_you_mean
+from boatyard.bake.source import Source, Span, did_you_mean, nearest
 from boatyard.errors import BoatyardError, DefinitionError, NotFoundError
 
 _MAPS_OR_LISTS = ("args", "labels", "additional_contexts", "ssh", "extra_hosts", "environment")
@@ -118,6 +118,7 @@ class _Loader:
     ) -> dict[str, Any]:
         """Interpolated, with what it extends below it, paths relative to the project."""
         place: Path = ("services", name)
+        self._check_typing(document, place, fields)
         known = {key: fields[key] for key in _SERVICE if key in fields}
         known = self._interpolated(document, place, known)
         known = _normal(document, place, known)
@@ -147,6 +148,16 @@ class _Loader:
         whole = _merged(below, known, ())
         assert isinstance(whole, dict)
         return whole
+
+    def _check_typing(self, document: Document, place: Path, fields: dict[str, Any]) -> None:
+        """Most of a service is not looked at; but one that would be built, were it not for a slip, is told."""
+        if not any(key in fields for key in ("image", "build", "extends", "provider")):
+            for key in fields:
+                if nearest(str(key), ("image", "build")):
+                    hint = did_you_mean(str(key), ("image", "build"))
+                    raise document.error(
+                        (*place, key), f"the service {place[-1]!r} has neither build nor image", hint=hint
+                    )
 
     def _variables(self, document: Document, place: Path, fields: dict[str, Any], directory: str) -> dict[str, Any]:
         """The environment of a service: that of its files, and over it its own."""

@@ -5,6 +5,8 @@ Specification: docker/buildx, bake/compose.go; docker/docs, bake/compose-file (x
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -58,12 +60,16 @@ class _Reader:
                 (), f"the service {service.name!r} can't be a target: names have letters, digits, - and _"
             )
         self._check_keys(build, _BUILD, ("build",), "build")
+        if self._text("dockerfile") and self._text("dockerfile_inline"):
+            raise self._error(
+                ("build", "dockerfile_inline"), "a build has a dockerfile or a dockerfile_inline, not both"
+            )
         tags = self._texts("tags")
         image = service.fields.get("image")
         target = Target(
             name=name,
             span=service.span,
-            context=self._text("context"),
+            context=self._home(self._text("context")),
             contexts=self._contexts("additional_contexts"),
             dockerfile=self._text("dockerfile"),
             dockerfile_inline=self._text("dockerfile_inline"),
@@ -83,7 +89,11 @@ class _Reader:
             shm_size=self._shm_size(),
             ulimits=self._ulimits(),
             entitlements=self._texts("entitlements") or None,
-            extra_hosts={key: _written(value) for key, value in self._map("extra_hosts").items()} or None,
+            extra_hosts={
+                key: ",".join(re.sub(r"^\[(.*)\]$", r"\1", each) for each in _written(value).split(","))
+                for key, value in self._map("extra_hosts").items()
+            }
+            or None,
             attest=self._attestations(),
         )
         return self._with_extension(target)
@@ -96,7 +106,10 @@ class _Reader:
     def _check_keys(self, given: Mapping[str, Any], known: Iterable[str], path: tuple[str, ...], what: str) -> None:
         for key in given:
             if key not in known and not str(key).startswith("x-"):
-                raise self._error((*path, key), f"{what} has no key {key!r}", hint=did_you_mean(key, known))
+                hint = did_you_mean(key, known)
+                if known is _X_BAKE and key.replace("-", "_") in _BUILD:
+                    hint = f"it is one of build's own: build: {{{key.replace('-', '_')}: ...}}"
+                raise self._error((*path, key), f"{what} has no key {key!r}", hint=hint)
 
     def _text(self, key: str) -> str | None:
         value = self._build.get(key)
@@ -131,10 +144,21 @@ class _Reader:
             return {}
         if not isinstance(value, dict):
             raise self._error(("build", key), f"{key} is a mapping or a list")
+        for name, each in value.items():
+            if isinstance(each, list | dict) and key not in ("extra_hosts", "ulimits"):
+                raise self._error(("build", key, name), f"{name} is no text")
         return {name: ",".join(map(_written, each)) if isinstance(each, list) else each for name, each in value.items()}
 
     def _contexts(self, key: str) -> dict[str, str] | None:
-        return {name: linked(_written(value)) for name, value in self._map(key).items()} or None
+        given = self._map(key).items()
+        return {name: self._home(linked(_written(value))) or "" for name, value in given} or None
+
+    def _home(self, path: str | None) -> str | None:
+        """With the home directory in the place of a tilde."""
+        home = self._environment.get("HOME")
+        if path is None or not home or not (path == "~" or path.startswith("~/")):
+            return path
+        return os.path.normpath(home + path[1:])
 
     def _arguments(self) -> dict[str, str | None] | None:
         """Without a value, an argument is the service's variable of that name, else the environment's, else absent."""
@@ -288,4 +312,6 @@ def _written(value: Any) -> str:
     """A YAML value as the text that stands for it."""
     if value is None:
         return ""
+    if isinstance(value, float):  # 1e3 is 1000, as Go writes it
+        return f"{value:.0f}" if value.is_integer() and abs(value) < 1e21 else repr(value)
     return ("true" if value else "false") if isinstance(value, bool) else str(value)
