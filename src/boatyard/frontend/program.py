@@ -65,7 +65,7 @@ def run(find: Callable[[], object], *, environ: Mapping[str, str] = os.environ) 
 async def serve(find: Callable[[], object], bridge: Bridge, raw: Mapping[str, str]) -> int:
     """One request: its result, or what it failed with, is given to the builder."""
     try:
-        await bridge.give(await _result(of(find(), "what was named"), bridge, raw))
+        await bridge.give(await result(of(find(), "what was named"), bridge, raw))
     except (Exception, SystemExit) as error:
         if not isinstance(error, BoatyardError):
             traceback.print_exc(file=sys.stderr)
@@ -74,7 +74,8 @@ async def serve(find: Callable[[], object], bridge: Bridge, raw: Mapping[str, st
     return 0
 
 
-async def _result(frontend: Frontend, bridge: Bridge, raw: Mapping[str, str]) -> Result | Image | Solution | Answer:
+async def result(frontend: Frontend, bridge: Bridge, raw: Mapping[str, str]) -> Result | Image | Solution | Answer:
+    """What a frontend makes of a request's options."""
     given = options.parse(raw)
     if given.question == answers.DESCRIBE:
         return answers.describe(frontend.answers)
