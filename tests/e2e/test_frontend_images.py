@@ -26,7 +26,8 @@ RUN --mount=type=cache,target=/root/.cache/pip \\
 COPY --from=library . /opt/frontend/lib/python3.11/site-packages/boatyard
 USER nobody
 LABEL moby.buildkit.frontend.network.none="true"
-LABEL moby.buildkit.frontend.caps="moby.buildkit.frontend.subrequests,moby.buildkit.frontend.contexts"
+LABEL moby.buildkit.frontend.caps="moby.buildkit.frontend.subrequests,moby.buildkit.frontend.contexts,\
+moby.buildkit.frontend.inputs"
 ENTRYPOINT ["/opt/frontend/bin/python", "-m", "boatyard.frontend", "boatyard.frontend.packages"]
 """
 LIBRARIES = ("grpclib", "msgspec", "protobuf", "pyyaml")
@@ -106,6 +107,25 @@ def test_an_image_is_a_frontend(project: Project) -> None:
         "build", "--build-context", f"{IMAGE}=docker-image://debian:bookworm-slim", "-f", file, project.directory
     )
     assert "can't be started" in told and '"/run"' in told
+
+
+WRITER = """\
+from boatyard.frontend import make_file, scratch
+
+RECIPE = "base: busybox\\nfiles: [{from: made, to: /made}, {text: told, to: /told}]\\n"
+
+async def frontend(bridge, options, context):
+    given = scratch().file(make_file("/image.yaml", RECIPE), make_file("/made", "made by another one"))
+    asked = {"source": "example/packages:1", "filename": "image.yaml", "cmdline": "example/packages:1"}
+    return await bridge.frontend("gateway.v0", asked, {"context": given, "dockerfile": given})
+"""
+
+
+def test_a_frontend_gives_another_one_what_to_work_on(project: Project) -> None:
+    project.yard.run("bootstrap", "busybox")
+    project.write({"Dockerfile": "# syntax=python:./writer.py\n", "writer.py": WRITER})
+    tree = project.tree("--allow=frontend.python")
+    assert (tree.text("made"), tree.text("told")) == ("made by another one", "told")
 
 
 def test_the_real_one_for_dockerfiles_is_only_run_when_the_daemon_insists(project: Project) -> None:

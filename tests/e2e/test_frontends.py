@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from e2e.project import Project, outcomes
-from e2e.yard import Yard
+from e2e.yard import Yard, write_files
 
 pytestmark = pytest.mark.runtime
 
@@ -372,6 +372,38 @@ def test_it_is_asked_as_a_dockerfile_is(packages: Project) -> None:
     packages.write({"image.yaml": PACKAGES.replace("base:", "bace:")})
     code, text = ask("--check")
     assert code == 1 and "did you mean base?" in text and ">>> bace: busybox" in text
+
+
+def test_a_package_of_somebody_elses_is_a_frontend_by_its_entry_point(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As pip lays it out, in a directory of the daemon's own."""
+    installed = tmp_path_factory.mktemp("installed")
+    write_files(
+        installed,
+        {
+            "loud_words/__init__.py": "from loud_words.building import build as shout\n",
+            "loud_words/building.py": "from boatyard.frontend import Image, make_file, scratch\n"
+            "async def build(bridge, options, context):\n"
+            "    data = context.data.upper()\n"
+            "    return Image.of(scratch().file(make_file('/said', data)), bridge.platform)\n",
+            "loud_words-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: loud-words\nVersion: 1.0\n",
+            "loud_words-1.0.dist-info/entry_points.txt": "[boatyard.frontends]\nloud = loud_words:shout\n",
+        },
+    )
+    installed.chmod(0o755)
+    monkeypatch.setenv("PYTHONPATH", str(installed))
+    yard = Yard(tmp_path_factory.mktemp("extended"))
+    yard.start()
+    try:
+        project = Project(yard, tmp_path / "made").write({"Dockerfile": "# syntax=python:loud\nhello\n"})
+        assert project.tree().text("said") == "# SYNTAX=PYTHON:LOUD\nHELLO\n"
+        project.write({"Dockerfile": "# syntax=python:lout\n"})
+        assert "installed are: loud, packages" in project.fails()
+        project.write({"Dockerfile": "# syntax=python:loud_words.building:build\nhi\n"})
+        assert project.tree().text("said").endswith("HI\n")
+    finally:
+        assert yard.stop() == 0
 
 
 @pytest.fixture

@@ -201,9 +201,7 @@ class _NewFile:
         self._path = path
         self._draft, name = tempfile.mkstemp(prefix=".boatyard-", dir=os.path.dirname(os.path.abspath(path)))
         self._name = name
-        umask = os.umask(0)
-        os.umask(umask)
-        os.fchmod(self._draft, 0o666 & ~umask)
+        os.fchmod(self._draft, 0o644)
 
     @property
     def target(self) -> File:
