@@ -252,7 +252,8 @@ async def _called(call: Callable[[], Awaitable[T]]) -> T:
     try:
         return await call()
     except GRPCError as error:
-        raise problem.of_call(error) from error
+        told = problem.of_call(error)
+        raise told from told.reason
     except (ConnectionError, OSError) as error:
         raise UnavailableError(f"the builder has gone: {error}") from error
 

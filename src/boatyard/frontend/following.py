@@ -26,7 +26,8 @@ async def follow(control: ControlStub, ref: str, tell: Emit) -> None:
                 for event in events(message):
                     tell(event)
     except GRPCError as error:
-        raise problem.of_call(error) from error
+        told = problem.of_call(error)
+        raise told from told.reason
 
 
 def events(message: pb.StatusResponse) -> Iterator[Event]:

@@ -22,6 +22,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import cast
 
 from grpclib.exceptions import GRPCError
 
@@ -40,6 +41,7 @@ from boatyard.session.offered.server import Offered
 from boatyard.wire import tls
 from boatyard.wire.grpc.bytestream import ByteStream
 from boatyard.wire.grpc.channel import Channel
+from boatyard.wire.grpc.clientcall import ClientCall
 from boatyard.wire.grpc.server import Service
 from boatyard.wire.tunnel import Tunnel
 
@@ -136,7 +138,8 @@ async def _solve(control: ControlStub, request: pb.SolveRequest) -> dict[str, st
     try:
         return dict((await control.Solve(request)).ExporterResponse)
     except GRPCError as error:
-        raise problem.of_call(error) from error
+        told = problem.of_call(error)
+        raise told from told.reason
 
 
 async def _ended(solving: asyncio.Future[dict[str, str]]) -> None:
@@ -181,7 +184,8 @@ async def _connected(endpoint: Endpoint) -> AsyncIterator[Channel]:
 @asynccontextmanager
 async def _session(channel: Channel, offered: Offered) -> AsyncIterator[None]:
     """What is offered, within a call of Control.Session."""
-    async with ControlStub(channel).Session.open(metadata=offered.announcement.headers()) as call:
+    opened = ControlStub(channel).Session.open(metadata=offered.announcement.headers())
+    async with cast(ClientCall, opened) as call:
         await call.send_request()
         stream = ByteStream(call, pb.BytesMessage)
         tunnel = asyncio.create_task(Tunnel(offered.connection(), stream.receive, stream.send).run())

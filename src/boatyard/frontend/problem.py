@@ -42,11 +42,19 @@ _MOST_FRAMES = 50
 
 class BridgeError(BoatyardError):
     """What the builder refused or failed at, as it told it: `status` goes back to it unchanged when the frontend lets
-    the error pass. Its cause is the builder's own error, where it told that."""
+    the error pass. `reason` is the builder's own error, where it told that, with the step and the place."""
 
-    def __init__(self, message: str, *, status: status_pb2.Status, hint: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: status_pb2.Status,
+        reason: BoatyardError | None = None,
+        hint: str | None = None,
+    ) -> None:
         super().__init__(message, hint=hint)
         self.status = status
+        self.reason = reason
 
     @property
     def missing(self) -> bool:
@@ -62,20 +70,19 @@ def unknown_question(name: str, known: Iterable[str]) -> UnknownQuestionError:
 
 
 def of_call(error: GRPCError) -> BridgeError:
-    """What a call of the bridge failed with."""
+    """What a call of the bridge failed with. To be raised from its reason."""
     details = [item for item in error.details or () if isinstance(item, AnyMessage)]
     status = status_pb2.Status(code=error.status.value, message=error.message or "", details=details)
     told = _told(details)
     located = _located(details, error.message or "")
     if isinstance(told, BuildError) and located is not None:
         told.source = located.source
-    raised = BridgeError(
+    return BridgeError(
         told.message if told else error.message or error.status.name.lower(),
         status=status,
+        reason=told or located,
         hint=told.hint if told else None,
     )
-    raised.__cause__ = told or located
-    return raised
 
 
 def status_of(error: BaseException) -> status_pb2.Status:
