@@ -8,14 +8,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-Value = str | int | bool
+Value = str | int | bool | tuple[str, ...]
 
 _TRUE = ("1", "t", "T", "true", "TRUE", "True")
 _FALSE = ("0", "f", "F", "false", "FALSE", "False")
 
 
 class Flag:
-    """Its default tells what it takes: a string, a number, or nothing (a switch)."""
+    """Its default tells what it takes: a string, a number, nothing (a switch), or strings (it may be repeated)."""
 
     __slots__ = ("default", "help", "name", "word")
 
@@ -23,7 +23,7 @@ class Flag:
         self.name = name
         self.default = default
         self.help = help
-        self.word = word or {str: "string", int: "int", bool: ""}[type(default)]
+        self.word = word or {str: "string", int: "int", bool: "", tuple: "string"}[type(default)]
 
 
 class UsageError(Exception):
@@ -55,7 +55,9 @@ def parse(flags: Sequence[Flag], arguments: Sequence[str]) -> tuple[dict[str, Va
             if not rest:
                 raise UsageError(f"flag needs an argument: -{name}")
             text = rest.pop(0)
-        values[name] = _value(flag, text)
+        value = _value(flag, text)
+        before = values[name]
+        values[name] = (*before, *value) if isinstance(before, tuple) and isinstance(value, tuple) else value
     return values, rest
 
 
@@ -63,7 +65,7 @@ def usage(program: str, flags: Sequence[Flag], arguments: str = "") -> str:
     lines = [f"Usage of {program}:" if not arguments else f"Usage: {program} [flags] {arguments}"]
     for flag in flags:
         lines.append(f"  -{flag.name} {flag.word}".rstrip())
-        default = f" (default {flag.default})" if flag.default not in ("", 0, False) else ""
+        default = f" (default {flag.default})" if flag.default not in ("", 0, False, ()) else ""
         lines.append(f"    \t{flag.help}{default}")
     return "\n".join(lines) + "\n"
 
@@ -92,4 +94,6 @@ def _value(flag: Flag, text: str) -> Value:
             return int(text, 0)
         except ValueError:
             raise UsageError(f'invalid value "{text}" for flag -{flag.name}: parse error') from None
+    if isinstance(flag.default, tuple):
+        return (text,)
     return text

@@ -12,13 +12,16 @@ A frame is a header, a source's name, and a payload. All integers are big-endian
     uint16   bytes of the name
     uint32   bytes of the payload
     uint32   count of lines
-    uint64   number of the first line: a source's lines are numbered from 1 as long as memlogd knows its name
+    uint64   number of the first line: a source's lines are numbered one by one as long as memlogd knows its name
     uint64   moment, nanoseconds since 1970
 
-    H  hello, the first frame: the payload is this memlogd's name for itself, another one after each start
+    H  hello, the first frame: the payload is this memlogd's name for itself, another one after each start. Flag 1: the
+       one before was killed
     L  lines: whole, each with its newline. Flag 1: the last one goes on in the source's next line
     G  gap: `count` lines from `number` on were dropped, because this reader was too slow
-    S  a source: its last line so far has `number`. Flag 1: a descriptor is open
+    S  a source: its last line so far has `number`, its first the one after `moment`'s. Flag 1: a descriptor is open.
+       Sent behind the hello for all that are known, and later in its place when the first descriptor comes or the last
+       goes
     C  caught up: everything before was there when the reader came, what follows is new
     Z  memlogd was told to stop, and has handed on all that it had
 """
@@ -37,6 +40,7 @@ STOPPED = ord("Z")
 
 GOES_ON = 1
 OPEN = 1
+ORPHAN = 1
 
 MAGIC = b"H\x00"
 """What a stream of frames begins with; LinuxKit's begins with `{`."""

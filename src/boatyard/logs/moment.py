@@ -69,3 +69,34 @@ def _digits(text: str, count: int) -> int:
 
 def _number(text: str) -> bool:
     return text.isascii() and text.isdigit()
+
+
+_UNITS = {"ms": 1_000_000, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND, "d": 86400 * SECOND}
+
+
+def when(text: str, now: int) -> int:
+    """A moment as a person says it: RFC 3339 (UTC if it names no zone), a day, or how long ago: `90s`, `1h30m`, `2d`.
+    ValueError for everything else."""
+    text = text.strip()
+    if text[:1].isdigit() and text[-1:] in ("s", "m", "h", "d"):
+        return now - span(text)
+    if len(text) == 10:
+        text += "T00:00:00"
+    if text[-1:] not in ("Z", "z") and text[-6:-5] not in ("+", "-"):
+        text += "Z"
+    return parse(text)
+
+
+def span(text: str) -> int:
+    """Nanoseconds of `90s`, `1h30m`, `2d`, `250ms`. ValueError for everything else."""
+    total, rest = 0, text
+    while rest:
+        digits = next((at for at, letter in enumerate(rest) if not letter.isdigit()), len(rest))
+        unit = next((at for at in range(digits, len(rest)) if rest[at].isdigit()), len(rest))
+        if not digits or rest[digits:unit] not in _UNITS:
+            raise ValueError(f"{text!r} is not a duration: write it as 90s, 1h30m or 7d")
+        total += int(rest[:digits]) * _UNITS[rest[digits:unit]]
+        rest = rest[unit:]
+    if not text:
+        raise ValueError("a duration is empty: write it as 90s, 1h30m or 7d")
+    return total

@@ -3,7 +3,7 @@
 \\x02boat-logs/1\\n
 source web*\\n          any number of them: names, with `*`, `?` and `[..]`
 since 1764000000000000000\\n
-states\\n               tell each source's last number when caught up, and when descriptors come and go
+states\\n               tell each source's numbers, and when descriptors come and go
 \\n
 """
 

@@ -116,7 +116,7 @@ def test_a_slow_follower_is_told_how_many_lines_of_which_source_it_missed(tmp_pa
                     missing = int(count)
                     expected = len(seen) + missing
                 else:
-                    assert line["msg"] == "1 line of quiet;one are missing here: this reader was too slow"
+                    assert line["msg"] == "1 line of quiet;one is missing here: this reader was too slow"
                 continue
             if line["source"] == "spam":
                 if missing and len(seen) == expected - missing:

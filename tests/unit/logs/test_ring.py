@@ -112,4 +112,5 @@ def test_names_are_forgotten_in_the_end_and_numbers_go_on_until_then() -> None:
         source = sources.get(name)
         source.taken = 7
         sources.release(source)
-    assert [sources.get(name).taken for name in (b"a", b"b", b"c")] == [0, 7, 7]
+    assert [sources.get(name).taken for name in (b"a", b"b", b"c")] == [7, 7, 7]
+    assert [sources.get(name).base for name in (b"a", b"b", b"c", b"new")] == [7, 0, 0, 7]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 
 class Source:
-    """A name under which lines arrive. Its lines are numbered from 1 as long as memlogd knows the name, whatever
-    descriptors come and go under it. Owned by `Sources`."""
+    """A name under which lines arrive. They are numbered from `base` + 1 on as long as memlogd knows the name,
+    whatever descriptors come and go under it. Owned by `Sources`."""
 
-    __slots__ = ("held", "name", "open", "taken")
+    __slots__ = ("base", "held", "name", "open", "taken")
 
-    def __init__(self, name: bytes, taken: int = 0) -> None:
+    def __init__(self, name: bytes, base: int, taken: int) -> None:
         self.name = name
+        self.base = base
         self.taken = taken
+        """Number of its last line."""
         self.open = 0
         """Descriptors being read."""
         self.held = 0
@@ -19,18 +21,22 @@ class Source:
 
 
 class Sources:
-    """All names known. A name that is neither read nor has lines in the ring is remembered by its number of lines
-    only, and not for ever: `past` of them."""
+    """All names known. A name that is neither read nor has lines in the ring is remembered by its numbers only, and
+    not for ever: `past` of them. One that was forgotten counts from behind its old numbers when it comes back, so
+    that no reader takes its lines for those it had: numbers begin at 1 until the first name is forgotten, and
+    higher then."""
 
     def __init__(self, past: int = 4096) -> None:
         self._known: dict[bytes, Source] = {}
-        self._past: dict[bytes, int] = {}
+        self._past: dict[bytes, tuple[int, int]] = {}
         self._limit = past
+        self._base = 0
 
     def get(self, name: bytes) -> Source:
         source = self._known.get(name)
         if source is None:
-            source = self._known[name] = Source(name, self._past.pop(name, 0))
+            base, taken = self._past.pop(name, (self._base, self._base))
+            source = self._known[name] = Source(name, base, taken)
         return source
 
     def release(self, source: Source) -> None:
@@ -38,17 +44,18 @@ class Sources:
         if source.open or source.held or self._known.get(source.name) is not source:
             return
         del self._known[source.name]
-        if not source.taken:
+        if source.taken == source.base:
             return
-        self._past[source.name] = source.taken
+        self._past[source.name] = (source.base, source.taken)
         if len(self._past) > self._limit:
-            del self._past[next(iter(self._past))]
+            _, taken = self._past.pop(next(iter(self._past)))
+            self._base = max(self._base, taken)
 
-    def states(self) -> list[tuple[bytes, int, bool]]:
-        """Name, number of the last line, whether a descriptor is open: of every name that is known."""
+    def states(self) -> list[tuple[bytes, int, int, bool]]:
+        """Name, base, number of the last line, whether a descriptor is open: of every name that is known."""
         return [
-            *((name, taken, False) for name, taken in self._past.items()),
-            *((source.name, source.taken, source.open > 0) for source in self._known.values()),
+            *((name, base, taken, False) for name, (base, taken) in self._past.items()),
+            *((source.name, source.base, source.taken, source.open > 0) for source in self._known.values()),
         ]
 
 

@@ -62,13 +62,18 @@ class Feed:
         return True
 
     def end(self) -> None:
-        self._take(self._cutter.end())
-        self._loop.close(self._descriptor)
-        self._ended(self)
+        """It came to its end."""
+        self.give_up()
         self.source.open -= 1
         if not self.source.open:
             self._store.turn(self.source)
             self._store.sources.release(self.source)
+
+    def give_up(self) -> None:
+        """Read it no further. What it left without a newline becomes a line; readers hear nothing of an end."""
+        self._take(self._cutter.end())
+        self._loop.close(self._descriptor)
+        self._ended(self)
 
     def _take(self, pieces: list[Piece]) -> None:
         for data, goes_on in pieces:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from boatyard.logs import frames, jsonlines
+from boatyard.logs import frames, jsonlines, wording
+from boatyard.logs.events import Gap
 from boatyard.logs.frames import Frame
 from boatyard.logs.memlogd.chunk import Held
+from boatyard.logs.wording import OWN_NAME
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # importing typing would be a tenth of memlogd's start
@@ -13,16 +15,14 @@ if TYPE_CHECKING:  # importing typing would be a tenth of memlogd's start
     class Form(Protocol):
         """Each method gives the bytes to send: none where a form has no words for it."""
 
-        def hello(self, identity: str) -> bytes: ...
+        def hello(self, identity: str, orphan: bool) -> bytes: ...
         def lines(self, held: Held) -> bytes: ...
         def gap(self, source: bytes, number: int, count: int, time: int) -> bytes: ...
-        def state(self, source: bytes, number: int, is_open: bool) -> bytes: ...
+        def state(self, source: bytes, base: int, number: int, is_open: bool) -> bytes: ...
         def caught_up(self) -> bytes: ...
         def stopped(self) -> bytes: ...
 
 
-OWN_NAME = b"memlogd"
-"""The source under which memlogd itself speaks."""
 _RECENT = 8
 
 
@@ -34,7 +34,7 @@ class LineForm:
         self._write = jsonlines.texts if text else jsonlines.objects
         self._recent: dict[int, bytes] = {}
 
-    def hello(self, identity: str) -> bytes:
+    def hello(self, identity: str, orphan: bool) -> bytes:
         return b""
 
     def lines(self, held: Held) -> bytes:
@@ -50,10 +50,9 @@ class LineForm:
 
     def gap(self, source: bytes, number: int, count: int, time: int) -> bytes:
         """A line like any other, because LinuxKit's readers know nothing else."""
-        what = b"%d %b of %b" % (count, b"line" if count == 1 else b"lines", source.replace(b"\n", b"\\n"))
-        return self._write(time, OWN_NAME, what + b" are missing here: this reader was too slow\n")
+        return self._write(time, OWN_NAME, wording.gap(Gap(source, number, count, wording.SLOW)))
 
-    def state(self, source: bytes, number: int, is_open: bool) -> bytes:
+    def state(self, source: bytes, base: int, number: int, is_open: bool) -> bytes:
         return b""
 
     def caught_up(self) -> bytes:
@@ -69,8 +68,8 @@ class FrameForm:
     def __init__(self, states: bool) -> None:
         self._states = states
 
-    def hello(self, identity: str) -> bytes:
-        return Frame(frames.HELLO, payload=identity.encode()).encode()
+    def hello(self, identity: str, orphan: bool) -> bytes:
+        return Frame(frames.HELLO, flags=frames.ORPHAN if orphan else 0, payload=identity.encode()).encode()
 
     def lines(self, held: Held) -> bytes:
         chunk = held.chunk
@@ -87,10 +86,11 @@ class FrameForm:
     def gap(self, source: bytes, number: int, count: int, time: int) -> bytes:
         return Frame(frames.GAP, name=source, count=count, number=number, time=time).encode()
 
-    def state(self, source: bytes, number: int, is_open: bool) -> bytes:
+    def state(self, source: bytes, base: int, number: int, is_open: bool) -> bytes:
         if not self._states:
             return b""
-        return Frame(frames.SOURCE, flags=frames.OPEN if is_open else 0, name=source, number=number).encode()
+        flags = frames.OPEN if is_open else 0
+        return Frame(frames.SOURCE, flags=flags, name=source, number=number, time=base).encode()
 
     def caught_up(self) -> bytes:
         return Frame(frames.CAUGHT_UP).encode()

@@ -24,7 +24,7 @@ _MESSAGES_A_ROUND = 64
 
 
 class Intake:
-    """Owns the socket. `limit`: descriptors that may be open; what comes above is refused."""
+    """Owns the socket. `limit`: sources that may be open; what comes above is refused."""
 
     def __init__(self, loop: Loop, sock: socket.socket, store: Store, notices: Notices, limit: int) -> None:
         self._loop = loop
@@ -47,7 +47,7 @@ class Intake:
         self._loop.release(self._socket.fileno())
         self._socket.close()
         for feed in list(self.feeds):
-            feed.end()
+            feed.give_up()
 
     def drain(self) -> bool:
         """Read all that was written until now; whether there was anything."""
@@ -70,7 +70,7 @@ class Intake:
 
     def _take(self, name: bytes, descriptor: int) -> None:
         reason = refusal(descriptor)
-        if not reason and descriptor >= self._limit:
+        if not reason and len(self.feeds) >= self._limit:
             reason = f"{len(self.feeds)} are open, and there is no room for more"
         if not reason:
             source = self._store.sources.get(name)

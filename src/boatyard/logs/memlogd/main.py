@@ -65,10 +65,15 @@ def run(values: dict[str, Value]) -> None:
     tell_parent = _go_to_background() if values["daemonize"] else None
     signals = _Signals()
     server = Server(
-        log.socket, query.socket, bounds, identity=os.urandom(8).hex(), descriptors=_raise_descriptor_limit()
+        log.socket,
+        query.socket,
+        bounds,
+        identity=os.urandom(8).hex(),
+        orphan=log.replaced or query.replaced,
+        descriptors=_raise_descriptor_limit(),
     )
     server.loop.watch(signals.descriptor, signals)
-    if not values["quiet"]:
+    if not values["quiet"] and tell_parent is None:
         _mirror(server)
     server.start()
     # What is alive now lives as long as we do: the collector needn't look at it again.

@@ -66,8 +66,8 @@ class Caller:
 
 
 class Desk:
-    """Accepts clients. `serve(socket, request, frames)` owns the socket, which the loop watches already; `frames`: the
-    client knows them."""
+    """Accepts clients. `serve(socket, request, frames)` owns the socket, which the loop watches already; `frames`:
+    the client knows them."""
 
     def __init__(
         self,

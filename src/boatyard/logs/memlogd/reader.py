@@ -31,6 +31,7 @@ class Reader:
         dump: bool,
         follow: bool,
         identity: str = "",
+        orphan: bool = False,
         wants: Callable[[bytes], bool] | None = None,
         since: int = 0,
     ) -> None:
@@ -46,7 +47,7 @@ class Reader:
         """Index of the next chunk from the backlog."""
         self.missed: dict[Source, tuple[int, int]] = {}
         """By source: the number of the first line that was dropped before this reader had it, and how many were."""
-        self._first: bytes = form.hello(identity)
+        self._first = form.hello(identity, orphan) + self._states()
         self._greeted = False
         self._stopping = False
         self._stop_told = False
@@ -87,7 +88,7 @@ class Reader:
             size += self._add(pieces, self.snapshot.popleft())
         if not self.snapshot and not self._greeted:
             self._greeted = True
-            self._catch_up(pieces)
+            pieces.append(self._form.caught_up())
         if self.follows and not self.snapshot:
             end = self._store.end
             while self.position < end and size < PIECE:
@@ -96,7 +97,8 @@ class Reader:
                 if chunk.count:
                     size += self._add(pieces, Held(chunk))
                 elif self._wants is None or self._is_wanted(chunk):
-                    pieces.append(self._form.state(chunk.source.name, chunk.number - 1, chunk.goes_on))
+                    source = chunk.source
+                    pieces.append(self._form.state(source.name, source.base, chunk.number - 1, chunk.goes_on))
             if self._stopping and self.position == end and not self._stop_told:
                 self._stop_told = True
                 pieces.append(self._form.stopped())
@@ -116,12 +118,14 @@ class Reader:
         pieces += told
         return sum(map(len, told))
 
-    def _catch_up(self, pieces: list[bytes]) -> None:
-        if self.follows:
-            for name, number, is_open in self._store.sources.states():
-                if self._wants is None or self._wants(name):
-                    pieces.append(self._form.state(name, number, is_open))
-        pieces.append(self._form.caught_up())
+    def _states(self) -> bytes:
+        if not self._form.state(b"", 0, 0, False):
+            return b""
+        return b"".join(
+            self._form.state(*state)
+            for state in self._store.sources.states()
+            if self._wants is None or self._wants(state[0])
+        )
 
     def _is_wanted(self, chunk: Chunk) -> bool:
         if chunk.time < self._since and chunk.count:

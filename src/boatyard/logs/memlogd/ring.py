@@ -58,7 +58,8 @@ class Ring:
         while (excess := self.lines - bounds.lines) > 0:
             if bounds.fair:
                 queue, lead = self._sizes.largest()
-                excess = min(excess, max(1, int(lead * bounds.lines)))
+                # Not below the next largest, and not its last line while somebody has two.
+                excess = min(excess, max(1, int(lead * bounds.lines)), max(1, queue.lines - 1))
             self._drop_lines(queue, excess)
         while bounds.bytes and self.bytes > bounds.bytes:
             if bounds.fair:

@@ -44,7 +44,7 @@ _LAST_CALL = 3.0
 
 class Server:
     """One per memlogd. Owns both sockets, which are bound. `identity`: its name for itself, another one each time;
-    `descriptors`: how many this process may have open."""
+    `orphan`: the one before was killed; `descriptors`: how many this process may have open."""
 
     def __init__(
         self,
@@ -53,12 +53,14 @@ class Server:
         bounds: Bounds,
         *,
         identity: str,
+        orphan: bool,
         descriptors: int,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self.loop = Loop()
         self.store = Store(bounds, clock)
         self._identity = identity
+        self._orphan = orphan
         self._notices = Notices(self.store)
         self._json = LineForm(text=False)
         self._outlets: dict[Outlet, None] = {}
@@ -115,6 +117,7 @@ class Server:
             dump=asked.mode != FOLLOW,
             follow=asked.mode in (FOLLOW, DUMP_AND_FOLLOW),
             identity=self._identity,
+            orphan=self._orphan,
             wants=_matcher(asked.sources) if asked.sources else None,
             since=asked.since,
         )

@@ -11,10 +11,11 @@ from boatyard.errors import ConflictError, InvalidError, StorageError
 
 
 class Bound:
-    """A socket, and the file it made, which goes with it."""
+    """A socket, and the file it made, which goes with it. `replaced`: there was one of somebody who was killed."""
 
-    def __init__(self, sock: socket.socket, path: str = "") -> None:
+    def __init__(self, sock: socket.socket, path: str = "", *, replaced: bool = False) -> None:
         self.socket = sock
+        self.replaced = replaced
         self._path = path
         self._identity = _identity(path) if path else None
 
@@ -36,11 +37,11 @@ def bind(path: str, kind: socket.SocketKind) -> Bound:
         # Two that start at the same time must not take each other's socket for a dead one's.
         directory = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(directory, fcntl.LOCK_EX)
-        _remove_dead(path, kind)
+        replaced = _remove_dead(path, kind)
         sock.bind(path)
         if kind == socket.SOCK_STREAM:
             sock.listen(512)
-        return Bound(sock, path)
+        return Bound(sock, path, replaced=replaced)
     except OSError as error:
         sock.close()
         raise StorageError(f"can't make the socket {path}: {error.strerror or error}") from error
@@ -67,11 +68,11 @@ def adopt(descriptor: int, kind: socket.SocketKind) -> Bound:
     return Bound(sock)
 
 
-def _remove_dead(path: str, kind: socket.SocketKind) -> None:
+def _remove_dead(path: str, kind: socket.SocketKind) -> bool:
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
-        return
+        return False
     if not stat.S_ISSOCK(mode):
         raise ConflictError(f"{path} is there already, and no socket", hint="choose another path, or remove it")
     with socket.socket(socket.AF_UNIX, kind) as trial:
@@ -79,7 +80,7 @@ def _remove_dead(path: str, kind: socket.SocketKind) -> None:
             trial.connect(path)
         except ConnectionRefusedError:
             os.unlink(path)
-            return
+            return True
     raise ConflictError(f"{path} is another memlogd's", hint="end that one first, or choose another path")
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from boatyard.logs.memlogd.bounds import Bounds
 from boatyard.logs.memlogd.chunk import Chunk, Source, Sources
-from boatyard.logs.memlogd.form import OWN_NAME
 from boatyard.logs.memlogd.ring import Ring
+from boatyard.logs.wording import OWN_NAME
 
 _OVERHEAD = 256
 """Bytes of memory a chunk takes beside its data."""

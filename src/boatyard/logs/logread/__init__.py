@@ -1,0 +1,1 @@
+"""`logread` (and `boat logs`): what memlogd has, on standard output."""

@@ -1,0 +1,386 @@
+"""memlogd, logwrite and logread as a user starts them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from boatyard.logs.handover import hand_over, open_source
+from fixtures.log_programs import BIN, Programs, until
+
+
+@pytest.fixture
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Programs]:
+    programs = Programs(tmp_path_factory.mktemp("logs"))
+    yield programs
+    programs.close()
+
+
+def run(*command: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)  # type: ignore[call-overload, no-any-return]
+
+
+def write(programs: Programs, name: str, text: str) -> None:
+    descriptor = open_source(programs.log_socket, name)
+    os.write(descriptor, text.encode())
+    os.close(descriptor)
+
+
+def logread(programs: Programs, *flags: str) -> str:
+    result = run(BIN / "logread", "-socket", programs.query_socket, *flags)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_lines_go_to_standard_output_too_as_text(programs: Programs) -> None:
+    programs.start("memlogd")
+    write(programs, "a;b", "one\ntwo\n")
+    until(lambda: "two" in programs.said("memlogd"))
+    assert [line.split("Z;", 1)[1] for line in programs.said("memlogd").splitlines()] == [
+        "memlogd;memlogd started",
+        "a\\;b;one",
+        "a\\;b;two",
+    ]
+
+
+def test_a_reader_of_standard_output_that_stops_holds_up_nobody(programs: Programs) -> None:
+    memlogd = subprocess.Popen(
+        [BIN / "memlogd", "-socket-log", programs.log_socket, "-socket-query", programs.query_socket],
+        stdout=subprocess.PIPE,
+    )
+    programs.running["memlogd"] = memlogd
+    until(programs.answers)
+    for number in range(20):
+        write(programs, "s", f"{number:0100}\n" * 500)
+    until(lambda: b'"msg":"%0100d"' % 19 in programs.dump())
+
+
+def test_daemonize_returns_when_both_sockets_accept(programs: Programs) -> None:
+    flags = ["-socket-log", programs.log_socket, "-socket-query", programs.query_socket, "-max-lines", "3"]
+    result = run(BIN / "memlogd", *flags, "-daemonize")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    pid = 0
+    try:
+        write(programs, "s", "1\n2\n3\n4\n")
+        until(lambda: b'"msg":"4"' in programs.dump())
+        assert len(programs.dump().splitlines()) == 3
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(programs.query_socket)
+            pid = int.from_bytes(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)[:4], sys.byteorder)
+        # The listener's credentials are those of who called listen: the parent, which has gone.
+        pid = next(
+            int(each.name) for each in Path("/proc").iterdir() if each.name.isdigit() and _is_memlogd(each, flags)
+        )
+        assert os.readlink(f"/proc/{pid}/fd/1") == os.devnull
+        assert os.getsid(pid) == pid
+    finally:
+        if pid:
+            os.kill(pid, signal.SIGTERM)
+            until(lambda: not Path(programs.log_socket).exists() and not Path(programs.query_socket).exists())
+
+
+def _is_memlogd(process: Path, flags: list[str]) -> bool:
+    try:
+        return all(flag.encode() in (process / "cmdline").read_bytes().split(b"\0") for flag in flags)
+    except OSError:
+        return False
+
+
+def test_daemonize_says_what_goes_wrong(programs: Programs) -> None:
+    result = run(BIN / "memlogd", "-socket-log", "/nowhere/l", "-socket-query", "/nowhere/q", "-daemonize")
+    assert result.returncode == 1 and "can't make the socket /nowhere/l" in result.stderr
+
+
+def test_sockets_may_be_handed_over_open(programs: Programs) -> None:
+    """As LinuxKit's startmemlogd does it: bound, the second one listening, as descriptors 3 and 4."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log, socket.socket(socket.AF_UNIX) as query:
+        log.bind(programs.log_socket)
+        query.bind(programs.query_socket)
+        query.listen()
+        os.set_inheritable(log.fileno(), True)
+        os.set_inheritable(query.fileno(), True)
+        programs.running["memlogd"] = subprocess.Popen(
+            [BIN / "memlogd", "-fd-log", str(log.fileno()), "-fd-query", str(query.fileno()), "-quiet"],
+            pass_fds=(log.fileno(), query.fileno()),
+        )
+    write(programs, "s", "line\n")
+    until(lambda: b'"msg":"line"' in programs.dump())
+    assert programs.stop("memlogd") == 0
+    assert Path(programs.query_socket).exists(), "it was not memlogd that made it"
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "words"),
+    [
+        (("-max-line", "3"), 2, "flag provided but not defined: -max-line"),
+        (("-max-lines", "many"), 2, 'invalid value "many" for flag -max-lines: parse error'),
+        (("-max-lines",), 2, "flag needs an argument: -max-lines"),
+        (("-max-lines", "0"), 1, "-max-lines is 0"),
+        (("-max-bytes", "100"), 1, "one line of -max-line-len 1024 doesn't fit"),
+        (("-fd-log", "99"), 1, "descriptor 99 is no socket"),
+        (("-fd-log", "0"), 1, "descriptor 0 is no "),
+        (("argument",), 2, "memlogd takes no arguments"),
+    ],
+)
+def test_wrong_flags_are_refused_with_a_word(flags: tuple[str, ...], code: int, words: str) -> None:
+    result = run(BIN / "memlogd", *flags, stdin=subprocess.DEVNULL)
+    assert result.returncode == code and words in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_help_lists_linuxkits_flags() -> None:
+    result = run(BIN / "memlogd", "-h")
+    assert result.returncode == 0
+    for flag in ("socket-log", "socket-query", "fd-log", "fd-query", "max-lines", "max-line-len", "daemonize"):
+        assert f"  -{flag}" in result.stderr
+
+
+def test_a_path_of_another_memlogd_or_of_something_else_is_left_alone(programs: Programs) -> None:
+    programs.start("memlogd")
+    paths = ["-socket-log", programs.log_socket, "-socket-query", programs.query_socket]
+    result = run(BIN / "memlogd", *paths)
+    assert result.returncode == 1 and "is another memlogd's" in result.stderr
+    file = programs.directory / "file"
+    file.write_text("precious")
+    result = run(BIN / "memlogd", "-socket-log", file, "-socket-query", programs.directory / "q2")
+    assert result.returncode == 1 and "no socket" in result.stderr and file.read_text() == "precious"
+    assert programs.answers()
+
+
+def test_what_a_killed_memlogd_left_is_replaced(programs: Programs) -> None:
+    programs.start("memlogd")
+    programs.kill("memlogd")
+    assert stat.S_ISSOCK(os.stat(programs.query_socket).st_mode)
+    programs.start("memlogd")
+    assert programs.stop("memlogd") == 0
+    assert not Path(programs.query_socket).exists() and not Path(programs.log_socket).exists()
+
+
+def test_logread_prints_what_the_original_prints(programs: Programs) -> None:
+    programs.start("memlogd")
+    write(programs, "a;b", "one;two\n")
+    until(lambda: b"one;two" in programs.dump())
+    assert re.sub(r"(?m)^[^;]*Z;", "T;", logread(programs)) == "T;memlogd;memlogd started\nT;a\\;b;one;two\n"
+
+
+def test_logread_chooses(programs: Programs) -> None:
+    programs.start("memlogd")
+    for name in ("web1", "web2", "db"):
+        write(programs, name, "".join(f"{name} line {number}\n" for number in range(5)))
+    until(lambda: programs.dump().count(b"line 4") == 3)
+    assert logread(programs, "-message", "-source", "web*", "-grep", "line [34]").splitlines() == [
+        "web1 line 3",
+        "web1 line 4",
+        "web2 line 3",
+        "web2 line 4",
+    ]
+    assert (
+        logread(programs, "-message", "-without", "web*", "-without", "memlogd", "-n", "2") == "db line 3\ndb line 4\n"
+    )
+    assert logread(programs, "-since", "1h", "-n", "1", "-message") == "db line 4\n"
+    assert logread(programs, "-until", "1h") == ""
+    lines = [json.loads(line) for line in logread(programs, "-json", "-source", "db").splitlines()]
+    assert lines[0] == {"time": lines[0]["time"], "source": "db", "msg": "db line 0"}
+    assert "\x1b[" in logread(programs, "-color", "always") and "\x1b[" not in logread(programs)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("-grep", "("), "is no regular expression"),
+        (("-since", "soon"), "-since"),
+        (("-color", "red"), "-color"),
+        (("x",), "no arguments"),
+    ],
+)
+def test_logread_refuses_what_makes_no_sense(programs: Programs, flags: tuple[str, ...], words: str) -> None:
+    programs.start("memlogd")
+    result = run(BIN / "logread", "-socket", programs.query_socket, *flags)
+    assert result.returncode == 2 and words in result.stderr and "Traceback" not in result.stderr
+
+
+def test_logread_says_when_nobody_answers(programs: Programs) -> None:
+    result = run(BIN / "logread", "-socket", programs.query_socket)
+    assert result.returncode == 1 and "memlogd can't be reached" in result.stderr
+
+
+def test_logread_waits_for_memlogd_to_come_back_and_does_not_spin(programs: Programs) -> None:
+    programs.start("memlogd")
+    reading = programs.start("logread", "-F")
+    write(programs, "s", "before\n")
+    until(lambda: "before" in programs.said("logread"))
+    programs.kill("memlogd")
+    before = _cpu(reading.pid)
+    with pytest.raises(subprocess.TimeoutExpired):
+        reading.wait(1.0)
+    assert _cpu(reading.pid) - before < 0.2
+    programs.start("memlogd")
+    write(programs, "s", "after\n")
+    until(lambda: "after" in programs.said("logread"))
+    assert programs.said("logread").count("before") == 1
+
+
+def test_logwrite_waits_for_memlogd_and_does_not_spin(programs: Programs) -> None:
+    """LinuxKit's writes 721,505 lines of "EOF" in a second then."""
+    writing = programs.start("logwrite")
+    until(lambda: "waiting for memlogd" in programs.said("logwrite"))
+    programs.start("memlogd")
+    write(programs, "s", "one\n")
+    until((programs.files / "s.log").exists)
+    programs.kill("memlogd")
+    before = _cpu(writing.pid)
+    with pytest.raises(subprocess.TimeoutExpired):
+        writing.wait(1.0)
+    assert _cpu(writing.pid) - before < 0.2
+    assert len(programs.said("logwrite").splitlines()) <= 4
+    programs.start("memlogd")
+    write(programs, "s", "two\n")
+    until(lambda: programs.lines("s")[-1].endswith(" s two"))
+    assert programs.stop("logwrite") == 0
+
+
+def _cpu(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_logwrite_is_not_written_about(programs: Programs) -> None:
+    programs.start("memlogd")
+    programs.start("logwrite")
+    write(programs, "logwrite", "about myself\n")
+    write(programs, "logwrite.out", "about myself\n")
+    write(programs, "s", "line\n")
+    until((programs.files / "s.log").exists)
+    assert not list(programs.files.glob("logwrite*"))
+
+
+def test_a_second_logwrite_for_the_same_directory_is_refused(programs: Programs) -> None:
+    programs.start("memlogd")
+    programs.start("logwrite")
+    until((programs.files / "memlogd.log").exists)
+    result = run(BIN / "logwrite", "-socket", programs.query_socket, "-log-dir", programs.files)
+    assert result.returncode == 1 and "another logwrite writes in" in result.stderr
+
+
+def test_a_command_is_a_source_and_its_code_is_ours(programs: Programs) -> None:
+    programs.start("memlogd")
+    script = "echo out; echo err >&2; exit 3"
+    result = run(BIN / "logwrite", "-socket", programs.log_socket, "-n", "job", "sh", "-c", script)
+    assert (result.returncode, result.stdout, result.stderr) == (3, "out\n", "err\n")
+    until(lambda: programs.dump().count(b'"source":"job') == 2)
+    lines = {line["source"]: line["msg"] for line in map(json.loads, programs.dump().splitlines())}
+    assert lines["job.out"] == "out" and lines["job"] == "err"
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "words"),
+    [
+        (["no-such-command"], 127, "can't be started"),
+        (["/etc/passwd"], 126, "can't be started"),
+        (["sh", "-c", "kill -9 $$"], 137, ""),
+    ],
+)
+def test_a_command_that_fails_fails_as_in_a_shell(
+    programs: Programs, command: list[str], code: int, words: str
+) -> None:
+    programs.start("memlogd")
+    result = run(BIN / "logwrite", "-socket", programs.log_socket, *command)
+    assert result.returncode == code and words in result.stderr and "Traceback" not in result.stderr
+
+
+def test_a_command_goes_on_when_memlogd_dies(programs: Programs) -> None:
+    programs.start("memlogd")
+    process = subprocess.Popen(
+        [BIN / "logwrite", "-socket", programs.log_socket, "-n", "job", "sh", "-c", "echo one; read x; echo two"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin and process.stdout
+    assert process.stdout.readline() == "one\n"
+    programs.kill("memlogd")
+    process.stdin.write("\n")
+    process.stdin.flush()
+    assert process.stdout.read() == "two\n" and process.wait(60) == 0
+    process.stdin.close()
+    process.stdout.close()
+
+
+def test_a_command_without_memlogd_is_not_started(programs: Programs) -> None:
+    result = run(BIN / "logwrite", "-socket", programs.log_socket, "touch", programs.directory / "made")
+    assert result.returncode == 1 and "memlogd can't be reached" in result.stderr
+    assert not (programs.directory / "made").exists()
+
+
+def test_a_rotated_file_appears_as_with_linuxkit(programs: Programs) -> None:
+    """Its own test: a source that writes again and again, and files of 1024 bytes."""
+    programs.logwrite_flags = ["-max-log-size", "1024"]
+    programs.start("memlogd")
+    programs.start("logwrite")
+    write(programs, "fill-the-logs.out", "hello\n" * 100)
+    until((programs.files / "fill-the-logs.out.log.0").exists)
+    assert (programs.files / "fill-the-logs.out.log.0").read_text().splitlines()[0].endswith(" fill-the-logs.out hello")
+
+
+def test_no_name_leads_out_of_the_directory(programs: Programs) -> None:
+    programs.start("memlogd")
+    programs.start("logwrite")
+    for name in ("../../etc/x", "/etc/y", "..", ".", "a/b"):
+        write(programs, name, "line\n")
+    write(programs, "last", "line\n")
+    until((programs.files / "last.log").exists)
+    assert sorted(path.name for path in programs.files.glob("[!.]*")) == [
+        "%2E.%2F..%2Fetc%2Fx.log",
+        "%2E..log",
+        "%2E.log",
+        "%2Fetc%2Fy.log",
+        "a%2Fb.log",
+        "last.log",
+        "memlogd.log",
+    ]
+
+
+def test_a_source_at_full_speed_while_readers_come_and_go(programs: Programs) -> None:
+    """Its last line gets through, and memory stays bounded."""
+    memlogd = programs.start("memlogd", "-quiet", "-backlog", "2000000")
+    spam = open_source(programs.log_socket, "spam")
+    block = b"x" * 99 + b"\n"
+    with socket.socket(socket.AF_UNIX) as stuck:
+        stuck.connect(programs.query_socket)
+        stuck.sendall(b"\2")
+        for _ in range(60):
+            os.write(spam, block * 6000)
+            with socket.socket(socket.AF_UNIX) as reader:
+                reader.connect(programs.query_socket)
+                reader.sendall(b"\2")
+                os.write(spam, block * 600)
+                assert reader.recv(100)
+    os.write(spam, b"the last line\n")
+    os.close(spam)
+    until(lambda: b"the last line" in programs.dump())
+    status = Path(f"/proc/{memlogd.pid}/status").read_text()
+    assert int(re.search(r"VmHWM:\s+(\d+)", status)[1]) < 60_000  # type: ignore[index]
+
+
+def test_hundreds_of_idle_sources_take_little_memory(programs: Programs) -> None:
+    memlogd = programs.start("memlogd", "-quiet")
+    pipes = [os.pipe() for _ in range(400)]
+    for number, (readable, _) in enumerate(pipes):
+        hand_over(programs.log_socket, f"idle{number}", readable)
+        os.close(readable)
+    write(programs, "last", "line\n")
+    until(lambda: b'"source":"last"' in programs.dump())
+    status = Path(f"/proc/{memlogd.pid}/status").read_text()
+    assert int(re.search(r"VmHWM:\s+(\d+)", status)[1]) < 60_000  # type: ignore[index]
+    for _, writable in pipes:
+        os.close(writable)
