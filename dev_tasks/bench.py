@@ -13,20 +13,27 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import build, report, scale
+from bench import build, report, scale, session
 from bench.measure import Row
 from bench.tools.boat import Boat
 from bench.tools.buildah import Buildah
 from bench.tools.builder import Builder
+from bench.tools.buildkit import Buildkit
 from bench.tools.docker import Docker
+from bench.tools.remote import RemoteBoat
 
 BUILDERS: dict[str, Callable[[Path], Builder]] = {"boat": Boat, "docker": Docker, "buildah": Buildah}
+CLIENTS: dict[str, Callable[[Path], session.Client]] = {
+    "docker": Docker,
+    "buildkit": Buildkit,
+    "boat": RemoteBoat,
+}
 PACKAGES = {"docker": "docker.io", "buildah": "buildah"}
 
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
-    parser.add_argument("suite", choices=["build", "scale"])
+    parser.add_argument("suite", choices=["build", "scale", "session"])
     parser.add_argument("--tools", default="docker,buildah,boat", help="which builders, in this order")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--only", default="", help="letters of workloads, such as a,c")
@@ -34,6 +41,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--scratch", type=Path, help="a directory for contexts and daemons' roots (kept)")
     options = parser.parse_args(arguments)
     tools = options.tools.split(",") if options.suite == "build" else ["boat"]
+    if options.suite == "session":
+        tools = [
+            name for name, there in (("docker", True), ("buildkit", Buildkit.installed()), ("boat", True)) if there
+        ]
     _install(tools)
     scratch = options.scratch or Path(tempfile.mkdtemp(prefix="boat-bench-", dir="/var/tmp"))
     scratch.mkdir(parents=True, exist_ok=True)
@@ -42,6 +53,10 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if options.suite == "scale":
             rows += scale.run(Boat(scratch / "boat-root"), scratch, only)
+            tools = []
+        if options.suite == "session":
+            for tool in tools:
+                rows += session.run(CLIENTS[tool](scratch / f"{tool}-root"), scratch, options.runs, only)
             tools = []
         for tool in tools:
             builder = BUILDERS[tool](scratch / f"{tool}-root")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.measure import timed
@@ -69,6 +69,9 @@ class Docker:
 
     def build(self, context: Path, tag: str) -> float:
         return self._docker("build", "-q", "--network", "host", "-t", tag, str(context))
+
+    def plain_build(self, context: Path) -> tuple[list[str], Mapping[str, str]]:
+        return [CLIENT, "build", "--progress", "plain", str(context)], self._environment
 
     def export(self, context: Path, archive: Path, compression: str) -> float | None:
         return None  # BuildKit of this age can't export an OCI archive from the docker daemon

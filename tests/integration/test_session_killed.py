@@ -17,11 +17,14 @@ import asyncio, socket, sys
 from pathlib import Path
 from boatyard.build.source.occupancy import Occupancy
 from boatyard.session.filesync import Wanted
+from boatyard.session.fsutil import transfer
 from boatyard.session.mirrors import Mirrors
 from boatyard.session.offered.filesync import FileSync
 from boatyard.session.offered.server import Offered
 from boatyard.session.registry import Sessions
 from boatyard.wire.grpc.channel import Channel
+
+transfer.INTERVAL = 0.0
 
 async def main(source, target):
     ours, theirs = socket.socketpair()

@@ -22,7 +22,7 @@ METHOD = "/moby.filesync.v1.FileSync/DiffCopy"
 NAME, INCLUDE, EXCLUDE, FOLLOW = "dir-name", "include-patterns", "exclude-patterns", "followpaths"
 
 Progress = Callable[[int, int], None]
-"""Files and bytes that came so far. Called on the event loop, often."""
+"""Files and bytes that came so far. Called on the event loop, now and then and at the end."""
 
 
 @dataclass(frozen=True, slots=True)

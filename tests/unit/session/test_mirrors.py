@@ -11,6 +11,7 @@ from boatyard.build.source.occupancy import Occupancy
 from boatyard.errors import ConflictError, UnavailableError
 from boatyard.session import mirrors as module
 from boatyard.session.filesync import Wanted
+from boatyard.session.fsutil import transfer
 from boatyard.session.mirrors import Mirror, Mirrors
 from boatyard.session.offered.filesync import FileSync
 from fixtures.sessionpair import linked
@@ -117,7 +118,10 @@ async def test_after_the_machine_was_down_everything_is_sent_again(tmp_path: Pat
             assert sent.files == expected
 
 
-async def test_a_mirror_whose_transfer_broke_off_is_used_again(tmp_path: Path, source: Path) -> None:
+async def test_a_mirror_whose_transfer_broke_off_is_used_again(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "INTERVAL", 0.0)
     mirrors = Mirrors(tmp_path / "m", Occupancy())
     (source / "z-large").write_bytes(bytes(5_000_000))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -19,6 +20,8 @@ T = TypeVar("T")
 
 BATCH = 1 << 19
 """Bytes that are produced at once."""
+INTERVAL = 0.1
+"""Seconds between two reports of progress."""
 _FAREWELL = 2.0
 
 
@@ -34,7 +37,8 @@ class Line(Protocol):
 
 async def receive(line: Line, receiver: Receiver, progress: Callable[[int, int], None] | None = None) -> None:
     """Until everything is there. The other end is told of what goes wrong here. `progress` is told of files and bytes
-    that came. The receiver stays the caller's."""
+    that came, now and then and at the end. The receiver stays the caller's."""
+    told = _Pace(progress)
     answers = _Outbox(line)
     answering = asyncio.ensure_future(answers.run())
     try:
@@ -43,8 +47,7 @@ async def receive(line: Line, receiver: Receiver, progress: Callable[[int, int],
             if not messages:
                 raise UnavailableError("the client ended the transfer before everything was there")
             answers.put(await run_settled(receiver.feed, messages))
-            if progress is not None:
-                progress(receiver.files, receiver.size)
+            told.now(receiver.files, receiver.size, last=receiver.finished)
         answers.end()
         await answering
     except BoatyardError as error:
@@ -58,6 +61,7 @@ async def receive(line: Line, receiver: Receiver, progress: Callable[[int, int],
 
 async def send(line: Line, sender: Sender, progress: Callable[[int, int], None] | None = None) -> None:
     """Until the receiver has everything it wants, and has said so. The sender stays the caller's."""
+    told = _Pace(progress)
     news = asyncio.Event()
     inbox: list[bytes] = []
     ended = False
@@ -90,14 +94,26 @@ async def send(line: Line, sender: Sender, progress: Callable[[int, int], None] 
             packets = await run_settled(work, messages)
             if packets:
                 await line.send(packets)
-            if progress is not None:
-                progress(sender.files, sender.size)
+            told.now(sender.files, sender.size, last=sender.finished)
     except BoatyardError as error:
         await _tell(line, error)
         raise
     finally:
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
+
+
+class _Pace:
+    """Tells how far it is, not too often."""
+
+    def __init__(self, tell: Callable[[int, int], None] | None) -> None:
+        self._tell = tell
+        self._next = 0.0
+
+    def now(self, files: int, size: int, *, last: bool) -> None:
+        if self._tell is not None and (last or time.monotonic() >= self._next):
+            self._tell(files, size)
+            self._next = time.monotonic() + INTERVAL
 
 
 class _Outbox:
