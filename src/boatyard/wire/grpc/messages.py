@@ -136,11 +136,11 @@ class MessageStream(Stream):
             try:
                 while not messages:
                     if self._problem is not None:
-                        raise self._problem
+                        raise self._problem.with_traceback(None)
                     if self.remote_closed:
                         return None
                     if self.closed is not None:
-                        raise self.closed
+                        raise self.closed.with_traceback(None)
                     if self.held:
                         self._read_on()
                     await self.change()

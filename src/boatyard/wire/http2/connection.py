@@ -154,7 +154,7 @@ class Connection(asyncio.Protocol):
                 self._room_for_stream = self._loop.create_future()
             await asyncio.shield(self._room_for_stream)
         if self.ended is not None:
-            raise self.ended
+            raise self.ended.with_traceback(None)
         number = self._next_local
         self._next_local += 2
         if number > frames.MAX_WINDOW:

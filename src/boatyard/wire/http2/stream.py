@@ -93,7 +93,7 @@ class Stream:
     def send_headers(self, headers: Headers, *, end: bool = False) -> None:
         """Header lists aren't held up by windows. StreamClosedError when the stream has ended."""
         if self.closed is not None:
-            raise self.closed
+            raise self.closed.with_traceback(None)
         self.connection.send_headers(self, headers, end=end)
 
     async def send_data(self, prefix: bytes, data: bytes, *, end: bool = False) -> None:
@@ -121,7 +121,7 @@ class Stream:
         try:
             while True:
                 if self.closed is not None:
-                    raise self.closed
+                    raise self.closed.with_traceback(None)
                 room = min(self.send_window, out.window, _PIECE)
                 if out.paused or (room <= 0 and position < size):
                     await self._writable()

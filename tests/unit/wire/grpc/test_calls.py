@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -399,3 +400,16 @@ async def test_no_more_methods_run_at_once_than_streams_are_allowed(tmp_path: Pa
         await stub.GetSecret(GetSecretRequest())
         await asyncio.gather(*(stub.GetSecret(GetSecretRequest()) for _ in range(50)))
     assert 1 < most <= 5
+
+
+async def test_a_channel_that_has_ended_says_so_again_and_again_at_no_cost(tmp_path: Path) -> None:
+    async with pair(tmp_path, Secrets(secret)) as channel:
+        channel.close()
+        await channel.wait_closed()
+        for _ in range(50):
+            with pytest.raises(GRPCError) as caught:
+                await SecretsStub(channel).GetSecret(GetSecretRequest())
+            assert caught.value.status is Status.UNAVAILABLE
+        cause = caught.value.__cause__
+        assert cause is not None
+        assert len(traceback.extract_tb(cause.__traceback__)) < 10
