@@ -141,6 +141,20 @@ class Docker:
         }
 
 
+def buildx_plugin() -> Path | None:
+    """Where the docker command would find it."""
+    own = os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker"
+    system = (f"/usr/{directory}/docker" for directory in ("local/lib", "local/libexec", "lib", "libexec"))
+    return next((path for root in (own, *system) if (path := Path(root, "cli-plugins/docker-buildx")).exists()), None)
+
+
+def with_buildx(config: Path, plugin: Path) -> None:
+    """Let a docker command whose configuration is in `config` find the plugin."""
+    plugins = config / "cli-plugins"
+    plugins.mkdir(exist_ok=True)
+    (plugins / plugin.name).symlink_to(plugin)
+
+
 def docker_programs() -> dict[str, str]:
     """By major version: the docker commands of this machine."""
     found: dict[str, str] = {}

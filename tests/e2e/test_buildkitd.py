@@ -139,6 +139,7 @@ def test_it_serves_as_it_was_told(buildkitd: Buildkitd) -> None:
     assert info.labels == {
         f"{prefix}executor": "oci",
         f"{prefix}hostname": socket.gethostname(),
+        f"{prefix}moby.host-gateway-ip": "127.0.0.1",
         f"{prefix}network": "host",
         f"{prefix}oci.process-mode": "sandbox",
         f"{prefix}sandbox": "true",

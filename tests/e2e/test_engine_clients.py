@@ -16,7 +16,7 @@ from docker.errors import APIError, BuildError, ImageNotFound
 from python_on_whales import DockerClient
 from python_on_whales.exceptions import DockerException
 
-from e2e.engine import ROOT, Docker, docker_programs, tar_of
+from e2e.engine import ROOT, Docker, buildx_plugin, docker_programs, tar_of, with_buildx
 from e2e.page import script_of
 from e2e.yard import BIN, Yard, write_files
 
@@ -172,7 +172,10 @@ def test_the_commands_of_the_how_to_page_work(command: Docker, tmp_path: Path) -
         "PATH": f"{programs}:{BIN}:{os.environ['PATH']}",
         "DOCKER_CONFIG": str(command.config),
     }
-    has = ["buildkit"] if command.version == "20" else []
+    plugin = buildx_plugin()
+    if command.version != "20" and plugin:
+        with_buildx(command.config, plugin)
+    has = ["buildkit"] if command.version == "20" or plugin else []
     script = script_of(ROOT / "docs/how-to/use-with-docker-clients.md", sys.executable, has=has)
     done = subprocess.run(
         ["bash"], input=script, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=240

@@ -400,10 +400,12 @@ async def _components(executor: OciExecutor, stores: Stores) -> list[Component]:
 
 async def _labels(config: Config, executor: OciExecutor, stores: Stores) -> dict[str, str]:
     try:
-        network = (await executor.network()).mode.value
+        choice = await executor.network()
+        network, gateway = choice.mode.value, choice.gateway
     except BoatyardError:
-        network = config.network.mode  # steps can't be run; `boat doctor` says why
-    return worker.labels(config.labels, snapshotter=stores.layers.snapshotter.name, network=network)
+        network, gateway = config.network.mode, ""  # steps can't be run; `boat doctor` says why
+    snapshotter = stores.layers.snapshotter.name
+    return worker.labels(config.labels, snapshotter=snapshotter, network=network, gateway=gateway)
 
 
 async def _checks(executor: OciExecutor, root: Path) -> list[Check]:

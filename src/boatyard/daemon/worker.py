@@ -32,8 +32,9 @@ def identity(root: Path) -> str:
     return made
 
 
-def labels(own: Mapping[str, str], *, snapshotter: str, network: str) -> dict[str, str]:
-    """BuildKit's labels, and the configuration's, which may replace them. `network` is what steps get by default."""
+def labels(own: Mapping[str, str], *, snapshotter: str, network: str, gateway: str = "") -> dict[str, str]:
+    """BuildKit's labels, and the configuration's, which may replace them. `network` is what steps get by default,
+    `gateway` where they reach this host: buildx looks for it under the name that dockerd gave it."""
     snapshotters = {"overlay": "overlayfs", "copy": "native"}
     return {
         f"{PREFIX}executor": "oci",
@@ -42,5 +43,6 @@ def labels(own: Mapping[str, str], *, snapshotter: str, network: str) -> dict[st
         f"{PREFIX}network": network,
         f"{PREFIX}oci.process-mode": "sandbox",
         f"{PREFIX}selinux.enabled": "false",
+        **({f"{PREFIX}moby.host-gateway-ip": gateway} if gateway else {}),
         **own,
     }

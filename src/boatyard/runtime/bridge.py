@@ -73,6 +73,10 @@ class BridgePool:
         self._making = False
         self._closed = True
 
+    @property
+    def gateway(self) -> str:
+        return str(next(self._network.hosts()))
+
     def open(self) -> None:
         """Make the bridge and the rules. Raises UnsupportedError with the reason where this host can't have them."""
         obstacle = missing_tools() or forwarding_obstacle(_chains())
@@ -85,12 +89,11 @@ class BridgePool:
         try:
             with _host_network():
                 self._network = self._choose()
-                gateway = next(self._network.hosts())
                 self._mtu = _uplink_mtu()
                 _ip(
                     f"link add name {self.bridge} mtu {self._mtu} type bridge",
                     f'link set dev {self.bridge} alias "{LABEL} {owner.current()}"',
-                    f"address add {gateway}/{self._network.prefixlen} dev {self.bridge}",
+                    f"address add {self.gateway}/{self._network.prefixlen} dev {self.bridge}",
                     f"link set dev {self.bridge} up",
                 )
             _run(["nft", "-f", "-"], self._rules())
@@ -218,7 +221,7 @@ class BridgePool:
                     f"peer name {port} mtu {self._mtu} netns {os.getpid()}",
                     f"address add {address}/{self._network.prefixlen} dev eth0",
                     "link set dev eth0 up",
-                    f"route add default via {next(self._network.hosts())}",
+                    f"route add default via {self.gateway}",
                 )
                 kernel.setns(outside, kernel.CLONE_NEWNET)
                 _ip(
@@ -229,7 +232,7 @@ class BridgePool:
             except BaseException:
                 os.close(inside)
                 raise
-            return Sandbox(inside, str(address), str(next(self._network.hosts())), number)
+            return Sandbox(inside, str(address), self.gateway, number)
         finally:
             os.close(outside)
 

@@ -32,7 +32,7 @@ from boatyard.runtime.container import (
     TerminalReceiver,
     WarningReceiver,
 )
-from boatyard.runtime.hosts import Resolver
+from boatyard.runtime.hosts import LOOPBACK, Resolver
 from boatyard.runtime.launch import Attachment, Joined, Launched, Launcher, Runtime
 from boatyard.runtime.network import Mode, SandboxPool
 from boatyard.runtime.process import RuntimeProcess
@@ -70,6 +70,13 @@ class NetworkChoice:
     reason: str = ""
     """Why it is not a bridge, when one was wished for."""
     pool: SandboxPool | None = None
+
+    @property
+    def gateway(self) -> str:
+        """Where containers reach the host; "" when they can't."""
+        if self.pool is not None:
+            return self.pool.gateway
+        return "" if self.mode is Mode.NONE else LOOPBACK
 
 
 class OciExecutor:
@@ -466,7 +473,7 @@ async def _hand_over(launched: Launched | Joined, process: RuntimeProcess, recei
 
 
 def _without_sandbox(network: Network) -> Attachment:
-    return Attachment(network, gateway="" if network is Network.NONE else "127.0.0.1")
+    return Attachment(network, gateway="" if network is Network.NONE else LOOPBACK)
 
 
 def _unchanged(launcher: Launcher) -> bool:

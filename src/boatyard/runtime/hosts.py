@@ -17,13 +17,13 @@ RESOLV_CONF = Path("/etc/resolv.conf")
 UPSTREAM_RESOLV_CONF = Path("/run/systemd/resolve/resolv.conf")
 """Where systemd-resolved writes the servers behind its own stub on 127.0.0.53."""
 
+LOOPBACK = "127.0.0.1"
+
 PUBLIC_NAMESERVERS = ("8.8.8.8", "8.8.4.4")
 """What Docker falls back to when the host's servers can't be reached from a network of one's own."""
 
 
-def hosts_file(
-    hostname: str, extra: Iterable[tuple[str, str]] = (), address: str = "", gateway: str = "127.0.0.1"
-) -> str:
+def hosts_file(hostname: str, extra: Iterable[tuple[str, str]] = (), address: str = "", gateway: str = LOOPBACK) -> str:
     """/etc/hosts. `extra` are (name, address) pairs; `address` is the container's own, when it has one; `gateway` that
     of the host, "" when it can't be reached, which leaves its names out. Raises InvalidError for what is not an
     address.

@@ -71,7 +71,7 @@ class Attachment:
     """Path of the namespace to join."""
     address: str = ""
     """The container's own, for /etc/hosts."""
-    gateway: str = "127.0.0.1"
+    gateway: str = hosts.LOOPBACK
     """Where the container reaches the host; "" when it can't."""
 
 

@@ -37,6 +37,10 @@ class Sandbox:
 class SandboxPool(Protocol):
     """Hands out sandboxes. Blocking, thread-safe."""
 
+    @property
+    def gateway(self) -> str:
+        """The host's address, as seen from inside."""
+
     def acquire(self) -> Sandbox: ...
     def release(self, sandbox: Sandbox, *, tainted: bool) -> None:
         """`tainted` ones (their container could change them) are not used again."""
