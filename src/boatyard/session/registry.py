@@ -52,7 +52,10 @@ class Sessions:
         self._live[session.id] = session
         log.debug("session %s of %s begins", session.id, session.name or "a client")
         await self._tell()
-        watching = asyncio.ensure_future(watch(session, self._patience))
+        patience = self._patience
+        if announcement.patience:
+            patience = Patience(announcement.patience, announcement.patience, failures=1)
+        watching = asyncio.ensure_future(watch(session, patience))
         closing = asyncio.ensure_future(cast(_Lasting, channel).wait_closed())
         try:
             await asyncio.wait((watching, closing), return_when=asyncio.FIRST_COMPLETED)

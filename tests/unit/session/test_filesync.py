@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from boatyard.build.source.occupancy import Occupancy
 from boatyard.errors import NotFoundError, UnavailableError, UnsupportedError
 from boatyard.session.filesync import Wanted
+from boatyard.session.fsutil import transfer
 from boatyard.session.mirrors import Mirrors
 from boatyard.session.offered.filesync import FileSync
 from boatyard.session.registry import Sessions
@@ -60,7 +62,7 @@ def listed(root: Path) -> list[str]:
 
 def described(path: Path) -> str:
     status = path.lstat()
-    what = os.readlink(path) if path.is_symlink() else "" if path.is_dir() else path.read_text()
+    what = os.readlink(path) if path.is_symlink() else "" if path.is_dir() else path.read_bytes()[:1000]
     return f"{status.st_mode:o} {status.st_mtime_ns} {what}"
 
 
@@ -95,3 +97,28 @@ async def test_a_session_is_waited_for_and_not_for_ever() -> None:
     sessions = Sessions(wait=0.01)
     with pytest.raises(UnavailableError, match="no session 'x' came within"):
         await sessions.get("x")
+
+
+async def test_builds_that_share_a_session_are_nothing_to_each_other(
+    source: Path, tmp_path: Path, mirrors: Mirrors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One is given up in the middle; the other one and a third get everything."""
+    monkeypatch.setattr(transfer, "INTERVAL", 0.0)
+    (source / "large").write_bytes(os.urandom(20_000_000))
+    async with linked([FileSync({"context": str(source)})]) as session:
+        begun = asyncio.Event()
+
+        async def one() -> None:
+            async with mirrors.received(session, CONTEXT, progress=lambda files, size: begun.set()):
+                raise AssertionError("unreachable")
+
+        giving_up = asyncio.ensure_future(one())
+        other = asyncio.ensure_future(transferred(mirrors, session, Wanted("context", exclude=("empty",))))
+        await begun.wait()
+        giving_up.cancel()
+        await asyncio.wait([giving_up])
+        assert giving_up.cancelled()
+        files, _ = await other
+        assert session.is_live
+        again, _ = await transferred(mirrors, session)
+    assert set(again) - set(files) == {"empty"}

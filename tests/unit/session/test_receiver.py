@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from boatyard.errors import BoatyardError, InvalidError, StorageError, UnavailableError
+from boatyard.errors import BoatyardError, DeniedError, InvalidError, StorageError, UnavailableError
 from boatyard.session.fsutil import packet, receiver
 from boatyard.session.fsutil.entry import Entry
 from boatyard.session.fsutil.known import known_files
@@ -152,6 +153,45 @@ def test_a_link_in_another_directory_does_not_lead_a_sender_to_our_files(tmp_pat
     with receiving(tmp_path / "new", seeds=(tmp_path / "seed",)) as machine:
         assert machine.feed([packet.stat(directory("a")), packet.stat(guessed)]) == [packet.request(1)]
     assert not (tmp_path / "new" / "a" / "secret").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may make devices")
+def test_devices_arrive(tmp_path: Path) -> None:
+    null = Entry("null", stat.S_IFCHR | 0o666, UID, GID, 0, NOW, rdev=os.makedev(1, 3))
+    transfer(tmp_path, {}, [null])
+    assert transfer(tmp_path, {}, [null]) == 0
+    status = (tmp_path / "null").stat()
+    assert (status.st_mode, status.st_rdev) == (stat.S_IFCHR | 0o666, os.makedev(1, 3))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes somebody else for a while")
+def test_who_is_not_root_keeps_what_it_got_and_makes_no_devices() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        target = Path(directory, "target")
+        target.mkdir()
+        for path in (directory, target):
+            os.chown(path, 65534, 65534)
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                os.setresgid(65534, 65534, 65534)
+                os.setresuid(65534, 65534, 65534)
+                entries = [
+                    Entry("closed", stat.S_IFDIR | 0o555, 0, 0, 0, NOW),
+                    Entry("closed/file", stat.S_IFREG | 0o4711, 0, 0, 4, NOW),
+                ]
+                first = transfer(target, {"closed/file": b"text"}, entries)
+                again = transfer(target, {}, entries)
+                changed = [entries[0], Entry("closed/file", stat.S_IFREG | 0o4711, 0, 0, 4, NOW + 1)]
+                third = transfer(target, {"closed/file": b"more"}, changed)
+                kept = (target / "closed").stat().st_mode & 0o777
+                with pytest.raises(DeniedError, match="only root may"):
+                    transfer(target, {}, [Entry("null", stat.S_IFCHR | 0o666, 0, 0, 0, NOW, rdev=os.makedev(1, 3))])
+                code = 0 if (first, again, third, kept) == (1, 0, 1, 0o555) else 2
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 # -- senders that mean harm ------------------------------------------------------------------------------------------

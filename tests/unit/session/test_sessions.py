@@ -37,6 +37,13 @@ def test_an_announcement_is_read_from_headers_of_any_case() -> None:
     assert announcement.read(read.headers()) == read
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("", 0), ("2500", 2.5), ("1", 1.0), ("0", 0), ("-5", 0), ("x", 0), ("9" * 30, 0)]
+)
+def test_a_client_may_want_to_be_given_up_sooner(text: str, seconds: float) -> None:
+    assert announcement.read([(announcement.ID, "a"), (announcement.PATIENCE, text)]).patience == seconds
+
+
 @pytest.mark.parametrize("id", ["", "x" * 129, "a\nb"])
 def test_a_session_without_a_proper_id_is_refused(id: str) -> None:
     with pytest.raises(InvalidError, match="needs an id"):

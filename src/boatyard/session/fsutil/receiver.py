@@ -57,6 +57,8 @@ class Receiver:
         see Target. `seeds`: directories on the same disk in which the same files may lie, which are linked then.
         Unless `trusted`, what is there is never taken to be the same."""
         self._target = Target(root, owner)
+        # Who isn't root can't give files away: whose they are is then not kept, and not compared.
+        self._whose = owner or ((os.geteuid(), os.getegid()) if os.geteuid() else None)
         self._left = dict(known)
         self._seeds = [_Seed(each) for each in seeds]
         self._trusted = trusted
@@ -123,6 +125,8 @@ class Receiver:
         id = self._count
         self._count += 1
         path = entry.path
+        if self._whose is not None:
+            entry.uid, entry.gid = self._whose
         known = self._left.pop(path, None)
         try:
             kind = stat.S_IFMT(entry.mode)
