@@ -73,7 +73,7 @@ def test_every_kind_of_file_arrives(tmp_path: Path) -> None:
     entries = [
         directory("d", 0o711),
         file("d/f", 5),
-        file("d/same", 0, link="d/f"),
+        file("d/same", 5, link="d/f"),
         symlink("d/to", "../elsewhere"),
         directory("empty"),
         Entry("pipe", stat.S_IFIFO | 0o600, UID, GID, 0, NOW),

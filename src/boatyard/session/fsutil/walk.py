@@ -149,7 +149,7 @@ def _entry(
     elif kind == stat.S_IFDIR:
         size = 0
     elif status.st_nlink > 1 and (first := seen.get((status.st_dev, status.st_ino))):
-        link, size = first, 0
+        link = first
     found = NO_XATTRS
     if xattrs and (kind == stat.S_IFREG or kind == stat.S_IFDIR):
         try:
