@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from e2e.project import Project, outcomes
+from e2e.served import Served, commit_all, git
 from e2e.yard import Yard, write_files
 
 pytestmark = pytest.mark.runtime
@@ -96,14 +98,16 @@ def test_a_defect_is_told_with_the_line_of_the_frontend(project: Project, what: 
     told = fails(project, ALLOW)
     assert message in told
     if line:
-        assert f"frontend.py:{line}\n" in told
+        assert f"\nfrontend.py:{line}\n" in told
+        assert "boatyard/frontend" not in told
         assert f">>> {body.rstrip()}" in told
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("async def frontend(bridge, options context): ...\n", "SyntaxError"),
+        ("async def frontend(bridge, options context): ...\n", "\nfrontend.py:1\n"),
+        ("\n\nx = (1\n", ">>> x = (1"),
         ("def frontend(bridge, options, context): ...\n", "is no frontend"),
         ("x = 1\n", "has no 'frontend'"),
         ("import os\nos._exit(7)\n", "ended without a result: exit code: 7"),
@@ -129,7 +133,7 @@ async def frontend(bridge, options, context):
         await (await bridge.solve(state)).read_file("/x")
     return Image.of(state, bridge.platform, base=base.config)
 """,
-        "this fails\n",
+        "this fails\n" + "# as long as a file may be\n" * 8000,
     )
     for arguments in ((), ("--build-arg", "LOOK=1")):
         told = fails(project, ALLOW, *arguments)
@@ -243,6 +247,41 @@ def test_several_platforms_make_an_index(project: Project, tmp_path: Path) -> No
     project.build(ALLOW, "--platform", "linux/arm64", "-t", "for-arm")
     shown = project.yard.run("image", "inspect", "--format", "{{json .}}", "for-arm").stdout
     assert '"arm64"' in shown
+
+
+COUNTS = """
+from boatyard.frontend import Image, copy, make_file, scratch
+
+async def frontend(bridge, options, context):
+    kept = scratch().file(copy(context.files("data"), "data", "/data"))
+    missing = [path for path in ("data/a", "nosuch", "d*", "x*") if not await context.has(path)]
+    given = await context.named("more", paths=["m"])
+    if given is not None:
+        kept = kept.file(copy(given.state, "m", "/m"))
+    text = (await context.read_file("data/a")).decode()
+    return Image.of(kept.file(make_file("/told", f"{text}|{missing}")), bridge.platform)
+"""
+
+
+def test_contexts_are_those_of_dockerfiles(project: Project, served: Served, tmp_path: Path) -> None:
+    files = {"Dockerfile": "# syntax=python:./tools/f.py\n", "tools/f.py": COUNTS, "data/a": "1"}
+    project.write({**files, ".dockerignore": "tools\ndata/b\n", "data/b": "2"})
+    more = write_files(tmp_path / "more", {"m": "3", "n": "4"})
+    tree = project.tree(ALLOW, "--build-context", f"more={more}")
+    assert tree.text("told") == "1|['nosuch', 'x*']"
+    assert tree.below("data") == ["a"] and tree.text("m") == "3"
+
+    repository = write_files(served.directory / "repository", files)
+    commit_all(repository, "one")
+    tree = project.tree(ALLOW, context=f"{served.url}/repository/.git#{git(repository, 'rev-parse', 'HEAD')}")
+    assert tree.text("data/a") == "1"
+
+    with tarfile.open(served.directory / "context.tar", "w") as archive:
+        archive.add(repository / "tools", "tools")
+        archive.add(repository / "data", "data")
+        archive.add(repository / "Dockerfile", "Dockerfile")
+    tree = project.tree(ALLOW, context=f"{served.url}/context.tar")
+    assert tree.text("data/a") == "1"
 
 
 def test_a_frontend_may_use_another_one(project: Project) -> None:

@@ -33,8 +33,14 @@ from boatyard.image.digest import Digest
 from boatyard.image.platform import Platform
 from boatyard.image.spec import ImageConfig
 from boatyard.progress import WarningEvent
+from boatyard.wire.grpc.limits import GrpcLimits
+from boatyard.wire.http2.limits import Http2Limits
 
 T = TypeVar("T")
+
+LIMITS = GrpcLimits(http2=Http2Limits(handshake_timeout=120.0, header_bytes=1 << 20))
+"""For the channel. A busy machine may take its time to answer; and a failure is told in headers, with the whole of the
+file that it points into."""
 
 
 @dataclass(frozen=True, slots=True)

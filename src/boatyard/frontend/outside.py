@@ -32,7 +32,7 @@ from boatyard.client import endpoint as endpoints
 from boatyard.client.endpoint import Endpoint, TcpEndpoint, UnixEndpoint
 from boatyard.errors import InvalidError, UnsupportedError
 from boatyard.frontend import following, problem, program
-from boatyard.frontend.bridge import Bridge
+from boatyard.frontend.bridge import LIMITS, Bridge
 from boatyard.progress import Emit
 from boatyard.session.offered.filesend import Directory, File, FileSend
 from boatyard.session.offered.filesync import FileSync
@@ -161,7 +161,7 @@ async def _told(telling: asyncio.Future[None], solving: asyncio.Future[dict[str,
 
 @asynccontextmanager
 async def _connected(endpoint: Endpoint) -> AsyncIterator[Channel]:
-    channel = Channel()
+    channel = Channel(limits=LIMITS)
     loop = asyncio.get_running_loop()
     try:
         if isinstance(endpoint, UnixEndpoint):

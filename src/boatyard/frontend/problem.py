@@ -24,11 +24,11 @@ from boatyard.client.documents.envelope import ErrorDocument
 from boatyard.errors import (
     BoatyardError,
     BuildError,
-    FrontendError,
     SourceExcerpt,
     UnknownQuestionError,
     UnsupportedError,
 )
+from boatyard.frontend import defect
 
 _BUILDKIT = "github.com/moby/buildkit/"
 SOURCE = _BUILDKIT + "errdefs.Source+json"
@@ -92,7 +92,7 @@ def status_of(error: BaseException) -> status_pb2.Status:
         return error.status
     if isinstance(error, BoatyardError):
         return _status(error, [])
-    return _status(_defect(error), [_stack(error)])
+    return _status(defect.told(error), [_stack(error)])
 
 
 def _status(error: BoatyardError, more: list[AnyMessage]) -> status_pb2.Status:
@@ -108,47 +108,6 @@ def _status(error: BoatyardError, more: list[AnyMessage]) -> status_pb2.Status:
     document = failure.without_sources(failure.describe(error))
     details.append(AnyMessage(type_url=ERROR, value=msgspec.json.encode(document)))
     return status_pb2.Status(code=code.value, message=error.message, details=details)
-
-
-def _defect(error: BaseException) -> FrontendError:
-    """An exception of Python's, with the line of the frontend that it comes from."""
-    text = traceback.format_exception_only(error)[-1].strip()
-    frame = next(
-        (frame for frame in reversed(traceback.extract_tb(error.__traceback__)) if _is_authors(frame.filename)), None
-    )
-    if frame is None or frame.lineno is None:
-        return FrontendError(f"the frontend failed: {text}")
-    source = _text_of(frame.filename)
-    excerpt = None
-    if source:
-        excerpt = SourceExcerpt(frame.filename, source, frame.lineno, frame.end_lineno or frame.lineno)
-    raised = FrontendError(
-        f"the frontend failed in {frame.name}: {text}",
-        hint="this is a defect of the frontend; its log has the whole way there",
-        source=excerpt,
-    )
-    if isinstance(error.__cause__, BoatyardError):
-        raised.__cause__ = error.__cause__
-    return raised
-
-
-def _is_authors(filename: str) -> bool:
-    """Not this library, and not Python's own."""
-    import os
-    import sysconfig
-
-    library = os.path.dirname(os.path.abspath(__file__))
-    foreign = (library, sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), "<")
-    examples = os.path.join(library, "packages")
-    return filename.startswith(examples) or not filename.startswith(foreign)
-
-
-def _text_of(filename: str) -> str:
-    try:
-        with open(filename, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""
 
 
 def _source(excerpt: SourceExcerpt) -> errdefs_pb2.Source:
@@ -184,7 +143,7 @@ def _located(details: Iterable[AnyMessage], message: str) -> BuildError | None:
         if item.type_url == SOURCE:
             try:
                 source = json_format.Parse(item.value, errdefs_pb2.Source(), ignore_unknown_fields=True)
-            except json_format.ParseError:
+            except (json_format.ParseError, UnicodeDecodeError):
                 return None
             if source.ranges:
                 lines = source.ranges[0]

@@ -11,12 +11,11 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from boatyard.errors import BoatyardError, InvalidError
-from boatyard.frontend import answers, context, options
+from boatyard.frontend import answers, context, defect, options
 from boatyard.frontend.bridge import Bridge
 from boatyard.frontend.context import Context
 from boatyard.frontend.options import Options
@@ -68,7 +67,7 @@ async def serve(find: Callable[[], object], bridge: Bridge, raw: Mapping[str, st
         await bridge.give(await result(of(find(), "what was named"), bridge, raw))
     except (Exception, SystemExit) as error:
         if not isinstance(error, BoatyardError):
-            traceback.print_exc(file=sys.stderr)
+            sys.stderr.write(defect.trace(error))
         await bridge.fail(status_of(error))
         return FAILED
     return 0

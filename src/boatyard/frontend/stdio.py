@@ -11,14 +11,9 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
-from boatyard.frontend.bridge import Bridge
+from boatyard.frontend.bridge import LIMITS, Bridge
 from boatyard.wire.duplex import Duplex, carried
 from boatyard.wire.grpc.channel import Channel
-from boatyard.wire.grpc.limits import GrpcLimits
-from boatyard.wire.http2.limits import Http2Limits
-
-_LIMITS = GrpcLimits(http2=Http2Limits(handshake_timeout=120.0))
-"""A busy machine may take its time to answer; a builder that has gone is seen at once."""
 
 
 class Stdio:
@@ -30,7 +25,7 @@ class Stdio:
 
     async def serve(self, work: Callable[[Bridge], Awaitable[int]]) -> int:
         """Connect, do the work, let the last words arrive."""
-        channel = Channel(limits=_LIMITS)
+        channel = Channel(limits=LIMITS)
         async with carried(channel.protocol, Duplex(self._readable, self._writable)):
             try:
                 return await work(await Bridge.connect(channel))
