@@ -13,6 +13,7 @@
     ├── IntegrityError            bytes don't match their digest, or a stored document is damaged
     ├── StorageError              the disk is full, read-only or failing
     ├── UnavailableError          another party (daemon, registry, agent) can't be reached or stalls
+    │   └── LostLayerError        a layer that is known can't be had from where it is
     ├── LayerError                a layer is not well-formed, or can't be applied or made
     ├── BuildError                a build failed
     │   ├── DockerfileError       the Dockerfile is wrong; carries source positions
@@ -100,6 +101,10 @@ class StorageError(BoatyardError):
 
 class UnavailableError(BoatyardError):
     """Another party (daemon, registry, agent) can't be reached, or stalls."""
+
+
+class LostLayerError(UnavailableError):
+    """A layer that is known can't be had from where it is."""
 
 
 class LayerError(BoatyardError):

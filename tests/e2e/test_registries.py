@@ -40,6 +40,7 @@ class Peer:
             self.port = probe.getsockname()[1]
         self.host = f"localhost:{self.port}"
         root.mkdir(parents=True)
+        self._root = root
         (root / "config.yml").write_text(CONFIG.format(root=root / "data", port=self.port, auth=auth))
         self._process = subprocess.Popen(
             [program, "serve", root / "config.yml"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -52,6 +53,12 @@ class Peer:
             except ConnectionRefusedError:
                 assert self._process.poll() is None and time.monotonic() < deadline
                 time.sleep(0.02)
+
+    def forget(self, digest: str) -> None:
+        """As if it had never had that blob."""
+        encoded = digest.removeprefix("sha256:")
+        blobs = self._root / "data/docker/registry/v2/blobs/sha256"
+        shutil.rmtree(blobs / encoded[:2] / encoded, ignore_errors=True)
 
     def stop(self) -> None:
         self._process.terminate()
@@ -182,6 +189,80 @@ def test_what_is_not_there_is_said_plainly(own_yard: Yard, peer: Peer) -> None:
     assert "can't reach localhost:1" in own_yard.fails("pull", "localhost:1/nosuch")
     peers_words = own_yard.fails("tags", f"{peer.host}/nosuch")
     assert "nosuch" in peers_words
+
+
+MULTI_STAGE = """
+FROM busybox AS tools
+COPY input /input
+RUN echo tool > /tool
+FROM busybox
+RUN echo own > /own
+COPY --from=tools /tool /tools/tool
+"""
+
+
+def start_anew(yard: Yard) -> None:
+    """A daemon that knows the base image and nothing of any build."""
+    yard.run("image", "prune", "--force")
+    yard.run("builder", "prune", "--all", "--force")
+
+
+def cached_steps(told: str) -> int:
+    return told.count(" CACHED")
+
+
+def test_a_cache_travels_over_a_registry(own_yard: Yard, peer: Peer, tmp_path: Path) -> None:
+    yard, cache = own_yard, f"type=registry,ref={peer.host}/cache:1"
+    yard.run("bootstrap", "busybox")
+    context = write_files(tmp_path, {"Dockerfile": MULTI_STAGE, "input": "1"})
+    yard.run("build", "-o", "type=cacheonly", "--cache-to", f"{cache},mode=max", context)
+    start_anew(yard)
+    told = yard.run("build", "--progress=plain", "--cache-from", cache, "-t", "again", context).stderr
+    assert cached_steps(told) == 5, told
+    assert yard.run("run", "--rm", "again", "cat", "/own", "/tools/tool").stdout == "own\ntool\n"
+    # What changed is made anew, the rest comes from the cache.
+    start_anew(yard)
+    (tmp_path / "input").write_text("2")
+    told = yard.run("build", "--progress=plain", "--cache-from", cache, context).stderr
+    assert "RUN echo own" in told and cached_steps(told) >= 2
+
+
+def test_a_cache_of_the_result_only_is_smaller(own_yard: Yard, peer: Peer, tmp_path: Path) -> None:
+    yard = own_yard
+    yard.run("bootstrap", "busybox")
+    context = write_files(tmp_path, {"Dockerfile": MULTI_STAGE, "input": "1"})
+    sizes = {}
+    for mode in ("min", "max"):
+        yard.run("build", "--cache-to", f"type=registry,ref={peer.host}/{mode}:1,mode={mode}", context)
+        sizes[mode] = len(
+            json.loads(yard.run("manifest", "inspect", "--raw", f"{peer.host}/{mode}:1").stdout)["layers"]
+        )
+    assert sizes["min"] < sizes["max"]
+
+
+def test_a_cache_that_can_not_be_had_is_a_warning(own_yard: Yard, peer: Peer, guarded: Peer, tmp_path: Path) -> None:
+    yard = own_yard
+    yard.run("bootstrap", "busybox", "-t", f"{peer.host}/no/cache:1")
+    yard.run("push", f"{peer.host}/no/cache:1")
+    context = write_files(tmp_path, {"Dockerfile": "FROM scratch\nLABEL a=b\n"})
+    places = (f"{peer.host}/nosuch:1", f"{guarded.host}/denied:1", "localhost:1/unreachable", f"{peer.host}/no/cache:1")
+    flags = [flag for place in places for flag in ("--cache-from", place)]
+    told = yard.run("build", "--progress=plain", *flags, context).stderr
+    assert "3 warnings" in told
+    assert "is not there (yet)" in told and "is not used" in told
+
+
+def test_a_layer_that_is_gone_from_its_registry_is_made_again(own_yard: Yard, peer: Peer, tmp_path: Path) -> None:
+    yard, cache = own_yard, f"{peer.host}/lossy:1"
+    yard.run("bootstrap", "busybox")
+    context = write_files(tmp_path, {"Dockerfile": "FROM busybox\nRUN echo lost > /lost\nRUN cat /lost > /found\n"})
+    yard.run("build", "--cache-to", f"type=registry,ref={cache},mode=max", context)
+    manifest = json.loads(yard.run("manifest", "inspect", "--raw", cache).stdout)
+    start_anew(yard)
+    for layer in manifest["layers"]:
+        peer.forget(layer["digest"])
+    yard.run("build", "--cache-from", cache, "-t", "mended", context)
+    assert yard.run("run", "--rm", "mended", "cat", "/found").stdout == "lost\n"
 
 
 def test_the_docker_command_pulls_pushes_and_logs_in(own_yard: Yard, guarded: Peer, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from boatyard.build.cache.travel import CachePlace
 from boatyard.build.frontend.base import Frontend
 from boatyard.build.llb.graph import Graph, ProxyEnv
 from boatyard.build.policy.rule import Policy
@@ -48,6 +49,8 @@ class BuildRequest:
     exports: Sequence[Export] = ()
     entitlements: frozenset[str] = frozenset()
     source_policies: Sequence[Policy] = ()
+    cache_from: Sequence[CachePlace] = ()
+    cache_to: Sequence[CachePlace] = ()
     scope: str = ""
     explain: bool = False
     keep_failed: bool = False

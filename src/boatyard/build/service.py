@@ -11,13 +11,14 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
 from boatyard.build import entitlements
 from boatyard.build.ahead import DescribeAhead
 from boatyard.build.bridge import JobBridge, Learning, describe
+from boatyard.build.cache.travel import Caches, Imported, open_all
 from boatyard.build.exporter.base import BuiltImage, Exporter, ExportRequest
 from boatyard.build.frontend.base import DEFAULT_FRONTEND, Frontend, FrontendRequest, FrontendResult, PlatformResult
 from boatyard.build.history import History, Recording
@@ -36,7 +37,7 @@ from boatyard.build.solver.scheduler import Job, Solver
 from boatyard.build.solver.step import SharedStep
 from boatyard.build.source.local import LocalTree
 from boatyard.build.tree.report import ContextReport
-from boatyard.errors import ConflictError, InvalidError, SolveError, SourceExcerpt
+from boatyard.errors import BoatyardError, ConflictError, InvalidError, SolveError, SourceExcerpt
 from boatyard.image.interruption import all_settled
 from boatyard.image.spec import ImageConfig
 from boatyard.progress import Emit, Event, ExplainEvent, LogEvent, VertexEvent, WarningEvent
@@ -100,6 +101,7 @@ class BuildService:
         source_policies: Sequence[Policy] = (),
         log_output: bool = False,
         ended: Callable[[], None] = lambda: None,
+        caches: Caches,
     ) -> None:
         """`ended` is called whenever a build has ended, however it did."""
         PolicyEngine(source_policies)  # a malformed one is told before the first build
@@ -112,6 +114,7 @@ class BuildService:
         self._exporters = exporters
         self._entitlements = granted
         self._tell_ended = ended
+        self._caches = caches
         self._running: dict[str, asyncio.Task[object]] = {}
         self._ends: dict[str, asyncio.Event] = {}
 
@@ -144,14 +147,24 @@ class BuildService:
         self._ends[request.ref] = asyncio.Event()
         try:
             policies = Policies(request.source_policies, self.source_policies, verifier)
-            async with self._job(request, requester, tell, known, failed, policies) as (job, context, ahead, bridges):
+            imported = await self._imported(request, requester, tell)
+            async with self._job(request, requester, tell, known, failed, policies, imported) as (
+                job,
+                context,
+                ahead,
+                bridges,
+            ):
                 result = await self._frontend(request, bridges, known)
                 if planned is not None:
                     planned(result)
                 if any(export.type in IMAGES for export in request.exports):
                     ahead.want(digest for image in result.images for digest in lineage(image.edge))
                 images = await self._solve(result, job)
-                response = await self._export(request, requester, images, result.multi_platform, tell)
+                exported, cached = await all_settled(
+                    self._export(request, requester, images, result.multi_platform, tell),
+                    self._export_caches(request, requester, result, job, tell),
+                )
+                response = {**exported, **cached}
                 job.finish()
                 _warn_unused(request, context, tell)
                 reports = await _context_reports(job) if request.context_report else []
@@ -227,6 +240,7 @@ class BuildService:
         known: Known,
         failed: FailedStep | None,
         policies: Policies,
+        imported: Sequence[Imported],
     ) -> AsyncIterator[tuple[Job, BuildContext, DescribeAhead, Bridges]]:
         """The solver's view of this build, what its ops are given, what is done ahead, and what frontends are given.
         Nothing of it runs any more at the end."""
@@ -254,6 +268,7 @@ class BuildService:
             explain_files=request.explain,
             made=ahead.made,
             group=request.group,
+            elsewhere=lambda key: next((record for cache in imported if (record := cache.find(key))), None),
         )
 
         def bridge(context: BuildContext, known: Learning, tell: Emit) -> JobBridge:
@@ -328,17 +343,54 @@ class BuildService:
         answers = await all_settled(*(one(number, export) for number, export in enumerate(request.exports)))
         return {key: value for answer in answers for key, value in answer.items()}
 
-    @asynccontextmanager
-    async def _exporting(
+    async def _imported(self, request: BuildRequest, requester: Requester, tell: Emit) -> Sequence[Imported]:
+        """The caches that the build reads. What is wrong with one is no reason to fail."""
+        if not request.cache_from:
+            return ()
+
+        def warn(short: str, detail: str) -> None:
+            tell(WarningEvent(code="CacheImport", short=short, detail=detail))
+
+        names = ", ".join(place.name for place in request.cache_from)
+        async with self._shown(f"{request.ref} import", f"importing cache manifest from {names}", tell):
+            return await open_all(self._caches, request.cache_from, requester, warn)
+
+    async def _export_caches(
+        self, request: BuildRequest, requester: Requester, result: FrontendResult, job: Job, tell: Emit
+    ) -> dict[str, str]:
+        """Beside the exporters. With `mode=max` every step that was looked at is in the cache, else those whose layers
+        are in the result."""
+        answers: dict[str, str] = {}
+        for number, place in enumerate(request.cache_to):
+            found = job.records()
+            if place.attrs.get("mode", "min") != "max":
+                wanted = {digest for image in result.images for digest in lineage(image.edge)}
+                found = {digest: record for digest, record in found.items() if digest in wanted}
+            name = f"exporting cache to {place.type} {place.name}"
+            try:
+                async with self._shown(f"{request.ref} cache {number}", name, tell) as step:
+                    answers.update(await self._caches.export(place, found.values(), requester, step))
+            except BoatyardError as error:
+                if place.attrs.get("ignore-error") not in ("true", "1", ""):
+                    raise
+                tell(WarningEvent(code="CacheExport", short=f"the cache was not exported to {place.name}: {error}"))
+        return answers
+
+    def _exporting(
         self, request: BuildRequest, number: int, export: Export, tell: Emit
-    ) -> AsyncIterator[SharedStep]:
+    ) -> AbstractAsyncContextManager[SharedStep]:
         """An exporter shown as a step of the build."""
         name = {
             "image": "exporting to image",
             "oci": "exporting to OCI archive",
             "docker": "exporting to docker archive",
         }.get(export.type, f"exporting to {export.type}")
-        digest = f"sha256:{hashlib.sha256(f'{request.ref} {number}'.encode()).hexdigest()}"
+        return self._shown(f"{request.ref} {number}", name, tell)
+
+    @asynccontextmanager
+    async def _shown(self, identity: str, name: str, tell: Emit) -> AsyncIterator[SharedStep]:
+        """Something that the build does besides its graph, as a step."""
+        digest = f"sha256:{hashlib.sha256(identity.encode()).hexdigest()}"
         clock = self.solver.clock
         step = SharedStep(clock)
         step.join(digest, tell)

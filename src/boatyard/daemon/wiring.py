@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from boatyard.build.cache.records import SqliteRecords
+from boatyard.build.cache.travel import Caches
 from boatyard.build.copying.memory import ContextMemory
 from boatyard.build.exporter.archive import ArchiveExporter
 from boatyard.build.exporter.base import Exporter
@@ -115,6 +116,7 @@ class Stores:
     leases: Leases
     happenings: ImageHappenings
     hub: Hub
+    blob_sources: BlobSources
 
 
 @asynccontextmanager
@@ -212,6 +214,7 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
             source_policies=source_policies.from_files(config.source_policies),
             log_output=config.log.step_output,
             ended=collector.wake,
+            caches=Caches(stores.layers, records, stores.hub, stores.blob_sources, stores.leases),
         )
         proxy = config.proxy.variables()
         # Finding a runtime takes a while and fails on hosts that can only build files: neither keeps the daemon from
@@ -265,14 +268,17 @@ def _open_stores(config: Config, root: Path, stack: AsyncExitStack, events: Even
     snapshotter = choose_snapshotter(root / "snapshots", config.snapshotter)
     snapshotter.cleanup()
     # A blob that was packed from a snapshot is packed again if a power failure tears it: it is not waited for.
-    hub = Hub(content, BlobSources(database), _hosts(config), proxies=config.proxy.variables() or os.environ)
+    blob_sources = BlobSources(database)
+    hub = Hub(content, blob_sources, _hosts(config), proxies=config.proxy.variables() or os.environ)
     stack.callback(hub.close)
     layers = LayerStore(database, content, snapshotter, derived=DirectoryStore(root, durable=False), elsewhere=hub)
     layers.cleanup()
     leases = Leases(database)
     leases.drop_process_leases()
     happenings = ImageHappenings(events, content)
-    return Stores(content, layers, ImageStore(database, content, told=happenings.change), leases, happenings, hub)
+    return Stores(
+        content, layers, ImageStore(database, content, told=happenings.change), leases, happenings, hub, blob_sources
+    )
 
 
 def _hosts(config: Config) -> Hosts:

@@ -173,6 +173,29 @@ class Hub:
         pusher.documents(list(found.values()), names)
         self._sources.add(repository.name, blobs)
 
+    def push_cache(
+        self,
+        repository: Repository,
+        names: Sequence[str],
+        manifest: Descriptor,
+        config: Descriptor,
+        blobs: Mapping[Digest, Descriptor],
+        layers: LayerStore,
+        told: Told,
+    ) -> None:
+        """Push layers and a manifest that lists them, which is no image's."""
+        streams = LayerStreams(layers)
+
+        @contextmanager
+        def opened(blob: Descriptor) -> Iterator[BinaryIO]:
+            with streams.open_layer(blob, None) as stream:
+                yield stream
+
+        pusher = Pusher(repository, opened, known=self._sources.of, told=told)
+        pusher.blobs([*blobs.values(), config])
+        pusher.documents([Document(manifest, documents.read_bytes(self._content, manifest))], names)
+        self._sources.add(repository.name, blobs)
+
     def _collect(self, descriptor: Descriptor, found: dict[Digest, Document]) -> None:
         """A document after those below it."""
         if descriptor.digest in found:

@@ -66,7 +66,7 @@ class Pusher:
     def blob(self, blob: Descriptor) -> None:
         """It is in the repository after this."""
         repository = self._repository
-        if repository.has_blob(blob.digest):
+        if repository.has_blob(blob.digest, actions="pull,push"):
             self._told(blob, blob.size)
             return
         source = next((each for each in self._known(blob.digest) if each.domain == repository.name.domain), None)
@@ -89,7 +89,7 @@ class Pusher:
                     raise
                 self._repository.stop.wait(0.2 * 2**breaks)
                 self._repository.stop.check()
-            if self._repository.has_blob(blob.digest):
+            if self._repository.has_blob(blob.digest, actions="pull,push"):
                 return  # only the answer was lost
             upload = self._taken_up(blob, upload)
 

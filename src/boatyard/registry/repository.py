@@ -200,9 +200,10 @@ class Repository:
 
     # Blobs
 
-    def has_blob(self, digest: Digest) -> bool:
+    def has_blob(self, digest: Digest, *, actions: str = "pull") -> bool:
+        """`actions`: what else is to be done here, so that one token does for all."""
         request = Request("HEAD", self._url(self._origin, f"blobs/{digest}"))
-        with self._call(self._origin, request, "pull,push") as response:
+        with self._call(self._origin, request, actions) as response:
             if response.status == 404:
                 return False
             self._check(response, (200,), f"blob {digest}")

@@ -20,6 +20,7 @@ from boatyard.api.buildkit.backend import Backend
 from boatyard.api.buildkit.gateway.guest import Guest
 from boatyard.api.buildkit.requester import SessionRequester, Wish
 from boatyard.api.buildkit.verifier import SessionVerifier
+from boatyard.build.cache.travel import CachePlace
 from boatyard.build.exporter.options import flag, is_known
 from boatyard.build.frontend.base import FrontendRequest, FrontendResult, GuestBridge
 from boatyard.build.llb import codec
@@ -139,6 +140,8 @@ def build_request(request: SolveRequest, frontend: ClientFrontend | None) -> tup
             exports=_exports(request, warnings),
             entitlements=frozenset(request.Entitlements),
             source_policies=values.policies([request.SourcePolicy], "the request's source policy"),
+            cache_from=_places(_caches(request)[0]),
+            cache_to=_places(_caches(request)[1]),
             scope=options.get("vcs:localdir:context") or options.get("context", "") or request.Session,
             internal=request.Internal,
             keep_remains=frontend is not None,
@@ -168,14 +171,36 @@ def _exports(request: SolveRequest, warnings: list[WarningEvent]) -> list[Export
     return exports
 
 
-def _check_cache(request: SolveRequest) -> list[WarningEvent]:
-    """Caches elsewhere are not supported yet. A build is the same without one to import; one that should be exported
-    is missed."""
+def _caches(request: SolveRequest) -> tuple[list[CacheOptionsEntry], list[CacheOptionsEntry]]:
+    """What is asked to be imported and exported, in the forms of all times."""
     cache = request.Cache
-    imports = [*cache.Imports, *(CacheOptionsEntry(Type="registry") for _ in cache.ImportRefsDeprecated)]
-    exports = [*cache.Exports, *(CacheOptionsEntry(Type="registry") for _ in [cache.ExportRefDeprecated] if _)]
-    warnings = [_warning(f"importing a build cache ({each.Type}) is not supported yet") for each in imports]
+
+    def old(reference: str, attrs: Mapping[str, str]) -> CacheOptionsEntry:
+        return CacheOptionsEntry(Type="registry", Attrs={**attrs, "ref": reference})
+
+    imports = [*cache.Imports, *(old(reference, {}) for reference in cache.ImportRefsDeprecated)]
+    exports = [*cache.Exports]
+    if cache.ExportRefDeprecated:
+        exports.append(old(cache.ExportRefDeprecated, dict(cache.ExportAttrsDeprecated)))
+    return imports, exports
+
+
+def _places(entries: Sequence[CacheOptionsEntry]) -> tuple[CachePlace, ...]:
+    return tuple(CachePlace(each.Type, dict(each.Attrs)) for each in entries if each.Type == "registry")
+
+
+def _check_cache(request: SolveRequest) -> list[WarningEvent]:
+    """Caches outside of registries are not supported yet. A build is the same without one to import; one that should be
+    exported is missed."""
+    imports, exports = _caches(request)
+    warnings = [
+        _warning(f"importing a build cache ({each.Type}) is not supported yet")
+        for each in imports
+        if each.Type != "registry"
+    ]
     for each in exports:
+        if each.Type == "registry":
+            continue
         text = f"exporting the build cache ({each.Type}) is not supported yet"
         if each.Type not in (*_REMOTE_CACHES, "inline"):
             raise InvalidError(f"unknown cache exporter: {each.Type!r}")

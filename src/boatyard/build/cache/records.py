@@ -124,6 +124,10 @@ class SqliteRecords:
             connection.execute("INSERT OR REPLACE INTO keys SELECT ?, id FROM records WHERE id = ?", (key, record_id))
             self._remembered.forget_key(key)
 
+    def keys_of(self, record_id: str) -> Sequence[str]:
+        rows = self._database.rows("SELECT key FROM keys WHERE record = ? ORDER BY key", (record_id,))
+        return [str(key) for (key,) in rows]
+
     def get(self, record_id: str) -> Record | None:
         rows = self._database.rows(f"SELECT {_COLUMNS} FROM records WHERE id = ?", (record_id,))
         return next(iter(self._whole(rows)), None)

@@ -44,6 +44,9 @@ class Records(Protocol):
         """Keep the files that a record's step read of each checksummed input (by input number), packed by
         `explain.pack`. Nothing is kept of a record that is gone."""
 
+    def keys_of(self, record_id: str) -> Sequence[str]:
+        """What leads to the record."""
+
     def alias(self, key: str, record_id: str) -> None:
         """Let `key` lead to the record too, if it is still there."""
 
@@ -78,6 +81,9 @@ class MemoryRecords:
     def keep_listings(self, record_id: str, listings: Mapping[int, bytes]) -> None:
         if record_id in self._records:
             self._listings[record_id] = dict(listings)
+
+    def keys_of(self, record_id: str) -> Sequence[str]:
+        return sorted(key for key, id in self._keys.items() if id == record_id)
 
     def alias(self, key: str, record_id: str) -> None:
         if record_id in self._records:

@@ -23,7 +23,15 @@ from boatyard.build.solver import explain, keys
 from boatyard.build.solver.cache import Record, Records
 from boatyard.build.solver.step import SharedStep
 from boatyard.build.solver.types import CacheMap, ContentKey, Edge, Op, OpResolver, Result, ResultStore, Vertex
-from boatyard.errors import BoatyardError, BuildError, IntegrityError, NotFoundError, SolveError, UnavailableError
+from boatyard.errors import (
+    BoatyardError,
+    BuildError,
+    IntegrityError,
+    LostLayerError,
+    NotFoundError,
+    SolveError,
+    UnavailableError,
+)
 from boatyard.progress import Emit, Event, ExplainEvent, VertexEvent
 
 log = logging.getLogger(__name__)
@@ -117,10 +125,12 @@ class Solver:
         explain_files: bool = False,
         made: Callable[[Vertex, Sequence[Result]], None] = lambda vertex, outputs: None,
         group: str = "",
+        elsewhere: Callable[[str], Record | None] = lambda key: None,
     ) -> Job:
         """A build's view. Close it when the build ends, however it ends. `made` is called with what was executed for
-        it. Jobs of one `group` execute what must not come from the cache once, all together."""
-        job = Job(self, resolve, emit, slot_of, explain_files, made, group)
+        it. Jobs of one `group` execute what must not come from the cache once, all together. `elsewhere` brings records
+        from other caches, by their keys."""
+        job = Job(self, resolve, emit, slot_of, explain_files, made, group, elsewhere)
         self._jobs.add(job)
         return job
 
@@ -221,8 +231,10 @@ class Job:
         explain_files: bool,
         made: Callable[[Vertex, Sequence[Result]], None],
         group: str = "",
+        elsewhere: Callable[[str], Record | None] = lambda key: None,
     ) -> None:
         self.ended = False
+        self._elsewhere = elsewhere
         self._group = group
         self._made = made
         self._solver = solver
@@ -309,6 +321,15 @@ class Job:
                 found[digest] = record.results
         return found
 
+    def records(self) -> dict[str, Record]:
+        """By vertex digest: what was executed or found. Before `close`."""
+        found = {}
+        for digest, visit in self._visits.items():
+            record = (visit.outcome and visit.outcome.record) or (visit.probed and visit.probed.record)
+            if record:
+                found[digest] = record
+        return found
+
     @property
     def counts(self) -> tuple[int, int]:
         """(steps found in the cache, all steps)."""
@@ -364,16 +385,19 @@ class Job:
             for outcome, edge in zip(outcomes, visit.vertex.inputs, strict=True)
         ]
         definition = keys.definition_key(map.digest, inputs) if all(inputs) else ""
-        if reuse and definition and (record := records.lookup(definition)):
+        if reuse and definition and (record := self._lookup(definition)):
             return self._hit(visit, record)
         checksums = await self._checksums(visit, map)
         parts = [checksums[i].digest if i in checksums else key for i, key in enumerate(inputs)]
         content = keys.content_key(map.digest, parts) if checksums and all(parts) else ""
-        if reuse and content and (record := records.lookup(content)):
+        if reuse and content and (record := self._lookup(content)):
             if definition:
                 records.alias(definition, record.id)
             return self._hit(visit, record)
         return await self._execute(visit, map, _Keys(definition, content, tuple(inputs), checksums))
+
+    def _lookup(self, key: str) -> Record | None:
+        return self._solver.records.lookup(key) or self._elsewhere(key)
 
     async def _execute(self, visit: _Visit, map: CacheMap, found: _Keys) -> Outcome:
         forced = visit.vertex.ignore_cache
@@ -448,7 +472,7 @@ class Job:
                 try:
                     outputs = await visit.op.execute(visit.step, inputs)
                     return outputs, self._solver.clock() - started, started
-                except IntegrityError as error:
+                except (IntegrityError, LostLayerError) as error:
                     if attempt == 2 or not self._undo_inputs(visit):
                         raise
                     visit.step.warn("a cached result is damaged and is made again", str(error))
@@ -514,7 +538,7 @@ class Job:
             return NOTHING_KNOWN
         edges = zip(below, visit.vertex.inputs, strict=True)
         definition = keys.definition_key(map.digest, [keys.output_key(probe.key, edge.index) for probe, edge in edges])
-        if record := self._solver.records.lookup(definition):
+        if record := self._lookup(definition):
             visit.probed = Probe(record.key, record)  # at once, so that it is held before anybody looks what isn't
             return visit.probed
         # Without files to look at, the definition key is all there is to know: steps above may have records still.

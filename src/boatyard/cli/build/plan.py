@@ -34,7 +34,6 @@ _RESOURCES: Mapping[str, str] = {
     "cpuset-mems": "cpusetmems",
 }
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
-_NO_REGISTRY = "registries are not supported yet"
 _ANNOTATED = ("manifest", "index", "manifest-descriptor", "index-descriptor")
 _ATTESTATION_HINT = "leave it out, or say --provenance=false --sbom=false"
 
@@ -242,9 +241,11 @@ def to_stream(output: Output) -> bool:
 def _cache(text: str, flag: str) -> Cache:
     found = attributes.cache(text, flag)
     if found.type == "registry":
-        raise UnsupportedError(f"{flag} {text!r}: {_NO_REGISTRY}", hint=f"use {flag} type=local")
+        if not found.attrs.get("ref"):
+            raise InvalidError(f"{flag} type=registry needs ref=", hint="write it as type=registry,ref=NAME:TAG")
+        return found
     if found.type not in ("local", "inline"):
-        raise UnsupportedError(f"{flag}: type={found.type} is not supported", hint=f"use {flag} type=local")
+        raise UnsupportedError(f"{flag}: type={found.type} is not supported", hint=f"use {flag} type=registry")
     key = "src" if flag == "--cache-from" else "dest"
     if found.type == "local" and not found.attrs.get(key):
         raise InvalidError(f"{flag} type=local needs {key}=", hint=f"write it as type=local,{key}=DIRECTORY")

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from boatyard.api.native.services import LinkedRequester
 from boatyard.build import debug
 from boatyard.build import request as requests
+from boatyard.build.cache.travel import CachePlace
 from boatyard.build.history import BuildRecord
 from boatyard.build.llb.graph import ProxyEnv
 from boatyard.build.policy.verdict import Verifier
@@ -116,6 +117,8 @@ class Builds:
             exports=[requests.Export(export.type, export.attrs) for export in request.exports],
             entitlements=frozenset(request.entitlements),
             source_policies=tuple(map(policies.from_document, request.source_policies)),
+            cache_from=tuple(CachePlace(each.type, each.attrs) for each in request.cache_from),
+            cache_to=tuple(CachePlace(each.type, each.attrs) for each in request.cache_to),
             scope=context.identity.split(":", 2)[-1] if context else request.frontend_attrs.get("context", ""),
             explain=request.explain,
             keep_failed=request.on_error == "shell",
@@ -296,8 +299,14 @@ def _report(name: str, report: TreeReport) -> ContextReport:
 
 def _check_supported(request: BuildRequest) -> None:
     for option, what in (
-        (request.cache_from, "importing build caches"),
-        (request.cache_to, "exporting build caches"),
+        (
+            [each for each in request.cache_from if each.type != "registry"],
+            "importing caches that are not in registries",
+        ),
+        (
+            [each for each in request.cache_to if each.type != "registry"],
+            "exporting caches that don't go to registries",
+        ),
         (request.check_reproducible, "checking reproducibility"),
     ):
         if option:

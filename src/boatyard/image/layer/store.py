@@ -23,7 +23,15 @@ from typing import BinaryIO, TypeVar, cast
 
 import msgspec
 
-from boatyard.errors import BoatyardError, IntegrityError, LayerError, NotFoundError
+from boatyard.errors import (
+    BoatyardError,
+    DeniedError,
+    IntegrityError,
+    LayerError,
+    LostLayerError,
+    NotFoundError,
+    UnavailableError,
+)
 from boatyard.image import digest as digests
 from boatyard.image.content.store import ContentStore, Ingester
 from boatyard.image.content.verified import check_blob, verified
@@ -331,7 +339,7 @@ class LayerStore:
     def _open_blob(self, row: Layer, *, digested: bool = True) -> Iterator[tuple[Produced, Digester]]:
         """The layer's stored bytes, uncompressed; they pass the digester, which is to be closed after the end of the
         stream."""
-        blob = self._stored_blob(row.blobs) or next((each for each in row.blobs if self._elsewhere.fetch(each)), None)
+        blob = self._stored_blob(row.blobs) or self._fetched(row)
         if blob is None:
             named = f" ({row.blobs[0].digest})" if row.blobs else ""
             raise NotFoundError(
@@ -353,6 +361,18 @@ class LayerStore:
             raise
         finally:
             digester.abort()
+
+    def _fetched(self, row: Layer) -> Descriptor | None:
+        known = any(self._elsewhere.has(blob.digest) for blob in row.blobs)
+        try:
+            found = next((blob for blob in row.blobs if self._elsewhere.fetch(blob)), None)
+            if known and found is None:
+                raise UnavailableError("it is gone from where it was", hint="build or pull the image again")
+            return found
+        except (UnavailableError, DeniedError, IntegrityError) as error:
+            raise LostLayerError(
+                f"layer {row.diff_id or row.id} can't be fetched: {error.message}", hint=error.hint
+            ) from error
 
     def drop_damaged(self, blob: Descriptor) -> IntegrityError | None:
         """Something is wrong with what was read from a blob. If it is the blob, it is removed, so that good bytes can
