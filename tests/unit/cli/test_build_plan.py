@@ -173,7 +173,7 @@ def test_what_is_switched_off_need_not_be_supported(off: dict[str, Any]) -> None
         {"provenance": "mode=max"},
         {"sbom": "true"},
         {"attest": ("type=sbom",)},
-        {"cache_to": ("user/app:cache",)},
+        {"cache_to": ("type=s3,bucket=b",)},
         {"cache_from": ("type=gha",)},
         {"check_reproducible": True},
     ],
