@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import build, report, scale, session
+from bench import build, registry, report, scale, session
 from bench.measure import Row
 from bench.tools.boat import Boat
 from bench.tools.buildah import Buildah
@@ -33,7 +33,7 @@ PACKAGES = {"docker": "docker.io", "buildah": "buildah"}
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
-    parser.add_argument("suite", choices=["build", "scale", "session"])
+    parser.add_argument("suite", choices=["build", "registry", "scale", "session"])
     parser.add_argument("--tools", default="docker,buildah,boat", help="which builders, in this order")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--only", default="", help="letters of workloads, such as a,c")
@@ -45,6 +45,7 @@ def main(arguments: Sequence[str]) -> int:
         tools = [
             name for name, there in (("docker", True), ("buildkit", Buildkit.installed()), ("boat", True)) if there
         ]
+    reference = "docker-registry" if options.suite == "registry" else "docker"
     _install(tools)
     scratch = options.scratch or Path(tempfile.mkdtemp(prefix="boat-bench-", dir="/var/tmp"))
     scratch.mkdir(parents=True, exist_ok=True)
@@ -58,13 +59,16 @@ def main(arguments: Sequence[str]) -> int:
             for tool in tools:
                 rows += session.run(CLIENTS[tool](scratch / f"{tool}-root"), scratch, options.runs, only)
             tools = []
+        if options.suite == "registry":
+            rows += registry.run(scratch, ["docker-registry", "boat"], options.runs, only)
+            tools = []
         for tool in tools:
             builder = BUILDERS[tool](scratch / f"{tool}-root")
             rows += build.run(builder, scratch, options.runs, only)
     finally:
         if not options.scratch:
             shutil.rmtree(scratch, ignore_errors=True)
-    rows = report.with_ratios(rows, "docker")
+    rows = report.with_ratios(rows, reference)
     print(report.table(rows))
     if options.json:
         report.write_json(rows, options.json)

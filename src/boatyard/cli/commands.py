@@ -67,6 +67,10 @@ _MANIFEST: Mapping[str, Entry] = {
     ),
 }
 
+_REGISTRY: Mapping[str, Entry] = {
+    "serve": Entry("boatyard.cli.registry.serve:serve", "Serve a registry: OCI distribution 1.1, from a directory"),
+}
+
 COMMANDS: Mapping[str, Entry] = {
     "build": Entry("boatyard.cli.build.command:build", "Build an image from a Dockerfile", section="Common"),
     "bake": Entry("boatyard.cli.bake.command:bake", "Build the targets of a bake or compose file", section="Common"),
@@ -87,6 +91,7 @@ COMMANDS: Mapping[str, Entry] = {
     "logout": Entry("boatyard.cli.registry.direct:logout", "Forget credentials", section="Registries"),
     "copy": Entry("boatyard.cli.registry.direct:copy", "Copy an image between registries", section="Registries"),
     "tags": Entry("boatyard.cli.registry.direct:tags", "List the tags of a repository", section="Registries"),
+    "registry": _group("Run a registry", _REGISTRY, section="Registries"),
     "manifest": _group("Look at manifests in registries", _MANIFEST, section="Registries"),
     "tag": Entry("boatyard.cli.image.change:tag", "Give an image another name", section="Images"),
     "rmi": Entry("boatyard.cli.image.change:rm", "Remove images", section="Images"),

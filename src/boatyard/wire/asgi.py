@@ -1,12 +1,13 @@
-"""The shapes of ASGI 3, and the two extensions of this server.
+"""The shapes of ASGI 3, and the extensions of this server.
 
-`hijack(scope)` takes the connection out of HTTP's hands; `peer(scope)` says who sent the request. Specification: ASGI
-HTTP message format 2.4.
+`hijack(scope)` takes the connection out of HTTP's hands; `peer(scope)` says who sent the request; `bulk(scope)` gives a
+large body in large pieces; `http.response.zerocopysend` sends a file from kernel to kernel. Specification: ASGI HTTP
+message format 2.4.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Protocol, cast
 
 from boatyard.wire.peer import Peer
@@ -21,6 +22,7 @@ HeaderList = Iterable[tuple[bytes, bytes]]
 
 HIJACK = "boatyard.hijack"
 PEER = "boatyard.peer"
+BULK = "boatyard.bulk"
 
 
 class ClientGoneError(ConnectionResetError):
@@ -50,3 +52,22 @@ def hijack(
 def peer(scope: Scope) -> Peer | None:
     """None when the request did not come over a unix socket."""
     return cast("Peer | None", scope["extensions"][PEER]["peer"])
+
+
+async def bulk(scope: Scope, receive: Receive, size: int) -> AsyncIterator[memoryview]:
+    """The request's body in pieces of `size` bytes, and a last one of fewer. A piece may be used until the next one is
+    asked for; while it is, the next one arrives. ClientGoneError when the client goes before the end, after all that
+    had come."""
+    taken = scope["extensions"][BULK]["take"](size) if BULK in scope["extensions"] else None
+    if taken is not None:
+        async for piece in taken:
+            yield piece
+        return
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError("the client has gone")
+        more = message.get("more_body", False)
+        if body := message.get("body", b""):
+            yield memoryview(body)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from functools import lru_cache
 from time import gmtime, time
-from typing import Protocol
+from typing import Protocol, cast
 from urllib.parse import unquote
 
 import h11
 
-from boatyard.wire.asgi import HIJACK, PEER, ClientGoneError, HeaderList, Message, Scope
+from boatyard.wire.asgi import BULK, HIJACK, PEER, ClientGoneError, HeaderList, Message, Scope
+from boatyard.wire.bulk import BulkBody
 from boatyard.wire.peer import Peer
 from boatyard.wire.rawstream import RawStream
 
@@ -29,6 +31,7 @@ class Connection(Protocol):
     def want_body(self) -> None: ...
     def resume_reading(self) -> None: ...
     def write(self, data: bytes | None) -> None: ...
+    def take_body(self, length: int | None, pieces: int, *, last: bool) -> BulkBody | None: ...
     def release(self) -> tuple[asyncio.Transport, bytes]: ...
     def released_connection_lost(self) -> None: ...
 
@@ -70,10 +73,19 @@ class Exchange:
             "client": _address(self._connection.transport.get_extra_info("peername")),
             "server": _address(self._connection.transport.get_extra_info("sockname")),
             "state": {},
-            "extensions": {HIJACK: {"take": self._hijack}, PEER: {"peer": self._connection.peer}},
+            "extensions": {
+                HIJACK: {"take": self._hijack},
+                PEER: {"peer": self._connection.peer},
+                BULK: {"take": self._take_body},
+                "http.response.zerocopysend": {},
+            },
         }
 
     # What the connection calls
+
+    @property
+    def has_news(self) -> bool:
+        return self._gone or self._complete or bool(self._pieces)
 
     def feed(self, data: bytes) -> int:
         """How many bytes wait for the application."""
@@ -124,6 +136,8 @@ class Exchange:
                 return {"type": "http.request", "body": b"", "more_body": False}
             if not self._complete:
                 self._connection.want_body()
+                if self.has_news:
+                    continue
             self._news = asyncio.get_running_loop().create_future()
             try:
                 await self._news
@@ -144,6 +158,9 @@ class Exchange:
             if not any(name.lower() == b"date" for name, _ in headers):
                 headers.append((b"date", _date(int(time()))))
             self._head = h11.Response(status_code=message["status"], headers=headers)
+            return
+        if kind == "http.response.zerocopysend":
+            await self._send_file(message)
             return
         if kind != "http.response.body" or (self._head is None and not self.started):
             raise RuntimeError(f"unexpected ASGI message {kind!r}")
@@ -167,6 +184,44 @@ class Exchange:
             self.finished = True
         self._connection.write(b"".join(pieces))
 
+    async def _send_file(self, message: Message) -> None:
+        """From `offset`, `count` bytes of an open file. A disk that is slow holds up the event loop: the kernel is
+        asked to read ahead."""
+        file, offset, count = message["file"], message["offset"], message["count"]
+        self._send_body(b"", more=True)
+        if self._is_head or not count:
+            self._send_body(b"", more=False)
+            return
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(file.fileno(), offset, count, os.POSIX_FADV_SEQUENTIAL)
+        # h11 keeps account of a length that it doesn't see.
+        self._connection.h11.send_with_data_passthrough(h11.Data(data=cast(bytes, _Elsewhere(count))))
+        loop, transport = asyncio.get_running_loop(), self._connection.transport
+        try:
+            sent = await loop.sendfile(transport, file, offset, count, fallback=False)
+        except (OSError, RuntimeError) as error:  # asyncio's words for a transport that is closing
+            transport.abort()
+            raise ClientGoneError("the client has gone") from error
+        if sent != count:
+            transport.abort()
+            raise RuntimeError(f"a file of {count} bytes had only {sent}")
+        self._send_body(b"", more=False)
+
+    def _take_body(self, size: int) -> BulkBody | None:
+        if self.scope["http_version"] != "1.1" or self._complete or self._gone:
+            return None
+        length: int | None = None
+        last = False
+        for name, value in self.scope["headers"]:
+            if name == b"content-length":
+                length = int(value)
+            elif name == b"connection":
+                last = b"close" in value.lower()
+        body = self._connection.take_body(length, size, last=last)
+        if body is not None:
+            self._complete = self._end_given = True
+        return body
+
     def _hijack(self, status: int, reason: str, headers: HeaderList) -> RawStream:
         if self.started or self._head is not None or self.hijacked:
             raise RuntimeError("the answer has begun already")
@@ -180,6 +235,16 @@ class Exchange:
         head = b"".join(b"%s: %s\r\n" % header for header in headers)
         transport.write(b"HTTP/1.1 %d %s\r\n%s\r\n" % (status, reason.encode("latin-1"), head))
         return RawStream(transport, initial, self._connection.released_connection_lost)
+
+
+class _Elsewhere:
+    """So many bytes that h11 doesn't get to see."""
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
 
 
 @lru_cache(maxsize=1)

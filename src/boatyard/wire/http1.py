@@ -15,6 +15,7 @@ from typing import cast
 import h11
 
 from boatyard.wire.asgi import Application, ClientGoneError
+from boatyard.wire.bulk import BulkBody
 from boatyard.wire.exchange import Exchange
 from boatyard.wire.limits import Limits
 from boatyard.wire.peer import Peer, peer_of
@@ -39,6 +40,7 @@ class Http1Connection(asyncio.Protocol):
         self._reading_paused = False
         self._unparsed = 0
         self._header_begun = False
+        self._held = False
         self._lingering = False
         self._closing = False
         self._lost = False
@@ -100,6 +102,9 @@ class Http1Connection(asyncio.Protocol):
 
     def want_body(self) -> None:
         """The application waits for more of the body."""
+        self._let_body_come()
+        if self.exchange is None or self.exchange.has_news:
+            return
         if self.h11.they_are_waiting_for_100_continue:
             self.write(self.h11.send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")))
         self.resume_reading()
@@ -120,6 +125,39 @@ class Http1Connection(asyncio.Protocol):
         self._disarm()
         return self.transport, self.h11.trailing_data[0]
 
+    def take_body(self, length: int | None, pieces: int, *, last: bool) -> BulkBody | None:
+        """The request's body past h11, which knows of it nothing yet; `length` None: in chunks; `last`: no request is
+        to follow. None when h11 has begun with the body."""
+        if not self._held:
+            return None
+        self._held = False
+        if self.h11.they_are_waiting_for_100_continue:
+            self.write(self.h11.send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")))
+        begun = self.h11.trailing_data[0]
+        # An h11 that has seen a request without a body is where this one would be after the body.
+        self.h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.header_bytes)
+        close = b"connection: close\r\n" if last else b""
+        self.h11.receive_data(b"POST / HTTP/1.1\r\nhost: -\r\ncontent-length: 0\r\n%s\r\n" % close)
+        while self.h11.their_state is not (h11.MUST_CLOSE if last else h11.DONE):
+            self.h11.next_event()
+        body = BulkBody(self, length, pieces, self._limits.body_timeout)
+        self.transport.set_protocol(body)
+        self.resume_reading()
+        body.begin(begun)
+        return body
+
+    def body_taken(self, rest: bytes) -> None:
+        """A body that was taken is complete; `rest`: bytes behind it."""
+        self.transport.set_protocol(self)
+        self._unparsed = len(rest)
+        if rest:
+            self.h11.receive_data(rest)
+
+    def body_refused(self, status: int, reason: str) -> None:
+        """A body that was taken is no good, or doesn't come."""
+        self.transport.set_protocol(self)
+        self._refuse(status, reason)
+
     def released_connection_lost(self) -> None:
         self._lost = True
         self._on_closed(self)
@@ -128,6 +166,10 @@ class Http1Connection(asyncio.Protocol):
 
     def _advance(self) -> None:
         while not self._lingering:
+            if self._held:
+                if self._unparsed > self._limits.body_buffer:
+                    self._pause_reading()
+                return
             try:
                 event = self.h11.next_event()
             except h11.RemoteProtocolError as error:
@@ -156,8 +198,16 @@ class Http1Connection(asyncio.Protocol):
     def _begin(self, request: h11.Request) -> None:
         self._disarm()
         self._header_begun = False
+        # The application may want the body in bulk: it stays as it is until it says so.
+        self._held = self.h11.their_state is h11.SEND_BODY and _has_body(request)
         self.exchange = Exchange(self, request)
         self._task = self._loop.create_task(self._run(self.exchange))
+
+    def _let_body_come(self) -> None:
+        if self._held:
+            self._held = False
+            self.resume_reading()
+            self._advance()
 
     async def _run(self, exchange: Exchange) -> None:
         try:
@@ -176,6 +226,7 @@ class Http1Connection(asyncio.Protocol):
             self._finish(exchange)
 
     def _finish(self, exchange: Exchange) -> None:
+        self._let_body_come()
         self.exchange = self._task = None
         if self._lost or self._lingering or self.transport.is_closing():
             return
@@ -256,3 +307,9 @@ class Http1Connection(asyncio.Protocol):
 
     def _timed_out_in_body(self) -> None:
         self._refuse(408, "the request's body stopped arriving")
+
+
+def _has_body(request: h11.Request) -> bool:
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value != b"0") for name, value in request.headers
+    )

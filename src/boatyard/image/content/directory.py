@@ -130,8 +130,8 @@ class DirectoryStore:
                 freed += found.st_size
         return freed
 
-    def _publish(self, source: Path, digest: Digest) -> None:
-        """Rename flushed and verified bytes to their place."""
+    def publish(self, source: Path, digest: Digest) -> None:
+        """Rename bytes that the caller flushed and verified, on the same file system, to their place."""
         path = self.path(digest)
         if not path.parent.is_dir():
             path.parent.mkdir(exist_ok=True)
@@ -220,7 +220,7 @@ class DirectoryWriter:
                 if self._store._durable:
                     os.fsync(self._fd)
                 os.fchmod(self._fd, 0o444)
-                self._store._publish(self._path, found)
+                self._store.publish(self._path, found)
         except BaseException:
             self.abort()
             raise
