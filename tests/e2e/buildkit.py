@@ -221,8 +221,9 @@ class BuildKit:
             yield build
         finally:
             if not build.solving.done():
-                build.fail("the test has ended")
-            build.solving.exception()
+                with suppress(ValueError):  # the channel is closed, and the build ends by that
+                    build.fail("the test has ended")
+            build.solving.exception(PATIENCE)
 
 
 class Gateway:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from boatyard.build.cache.travel import CachePlace
-from boatyard.build.frontend.base import Frontend
+from boatyard.build.frontend.base import Frontend, FrontendResult
 from boatyard.build.llb.graph import Graph, ProxyEnv
 from boatyard.build.policy.rule import Policy
 from boatyard.build.requester import Requester
@@ -47,6 +47,8 @@ class BuildRequest:
     frontend: Frontend | None = None
     inputs: Mapping[str, Graph] = field(default_factory=dict)
     exports: Sequence[Export] = ()
+    choose: Callable[[FrontendResult], Awaitable[Sequence[Export]]] | None = None
+    """Further exporters, which the requester names when everything is solved."""
     entitlements: frozenset[str] = frozenset()
     source_policies: Sequence[Policy] = ()
     cache_from: Sequence[CachePlace] = ()

@@ -12,7 +12,7 @@ import hashlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from boatyard.build import entitlements
@@ -132,7 +132,7 @@ class BuildService:
         nothing. `verifier` is a client that judges the sources for itself."""
         self._check(request)
         recording = self._record(request)
-        known = Known()
+        known = Known(files=recording.sources)
 
         def record(event: Event) -> None:
             recording.add(event)
@@ -160,6 +160,10 @@ class BuildService:
                 if any(export.type in IMAGES for export in request.exports):
                     ahead.want(digest for image in result.images for digest in lineage(image.edge))
                 images = await self._solve(result, job)
+                if request.choose is not None:
+                    chosen = await request.choose(result)
+                    self._check_exports(chosen)
+                    request = replace(request, exports=[*request.exports, *chosen])
                 exported, cached = await all_settled(
                     self._export(request, requester, images, result.multi_platform, tell),
                     self._export_caches(request, requester, result, job, tell),
@@ -207,14 +211,17 @@ class BuildService:
     def _check(self, request: BuildRequest) -> None:
         if request.ref in self._running:
             raise ConflictError(f"a build with the ref {request.ref!r} is running")
-        for export in request.exports:
+        self._check_exports(request.exports)
+        entitlements.grant(request.entitlements, self._entitlements)
+
+    def _check_exports(self, exports: Sequence[Export]) -> None:
+        for export in exports:
             exporter = self._exporters.get(export.type)
             if exporter is None:
                 raise InvalidError(
                     f"unknown output type {export.type!r}", hint=f"known: {', '.join(sorted(self._exporters))}"
                 )
             exporter.check(export.attrs)
-        entitlements.grant(request.entitlements, self._entitlements)
 
     def _record(self, request: BuildRequest) -> Recording:
         exports = [{"type": export.type, **export.attrs} for export in request.exports]

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from boatyard.api.engine.services import SessionClient
-from boatyard.build.exporter.options import flag
 from boatyard.build.request import Export
 from boatyard.client.documents.envelope import StartedEvent, StreamEvent, TerminalEvent
 
@@ -24,10 +23,9 @@ class SessionBuilds:
 
     @asynccontextmanager
     async def requester(self, session: str, exports: Sequence[Export]) -> AsyncIterator[SessionClient]:
-        from boatyard.api.buildkit.requester import SessionRequester, Wish
+        from boatyard.api.buildkit.requester import SessionRequester
 
-        wishes = [Wish(export.type, flag(export.attrs, "tar", True)) for export in exports]
-        async with SessionRequester(session, self._places(), wishes) as requester:
+        async with SessionRequester(session, self._places(), exports) as requester:
             yield requester
 
     def status(self, sources: Callable[[], Mapping[str, str]]) -> Callable[[Sequence[StreamEvent]], Iterable[bytes]]:

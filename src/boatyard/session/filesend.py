@@ -6,7 +6,7 @@ Specification: moby/buildkit, `session/filesync/filesync.go` (CopyFileWriter, Co
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from boatyard.image.interruption import run_settled
 from boatyard.session.failure import told
 from boatyard.session.filesync import Progress
 from boatyard.session.fsutil import transfer
+from boatyard.session.fsutil.entry import Entry
 from boatyard.session.fsutil.sender import Sender
 from boatyard.session.fsutil.walk import everything, walk
 from boatyard.session.line import CallLine, open_call
@@ -65,13 +66,21 @@ async def stream(session: Session, exporter: int, metadata: Mapping[str, str] | 
 
 
 async def send_directory(
-    session: Session, exporter: int, root: int, *, whole: bool = False, progress: Progress | None = None
+    session: Session,
+    exporter: int,
+    root: int,
+    *,
+    whole: bool = False,
+    latest: int | None = None,
+    progress: Progress | None = None,
 ) -> None:
-    """The files of the directory `root`. `whole`: the client may delete what it has besides (mode=delete)."""
+    """The files of the directory `root`. `whole`: the client may delete what it has besides (mode=delete). `latest`: no
+    file is told to be younger, in seconds since 1970."""
     _check(session)
     fields = {EXPORTER: str(exporter), **({MULTI_PLATFORM: "1"} if whole else {})}
     root = os.dup(root)
-    sender = Sender(root, walk(root, everything()))
+    entries = walk(root, everything())
+    sender = Sender(root, entries if latest is None else _clamped(entries, latest * 1_000_000_000))
     try:
         with told(_WRITING):
             async with open_call(session.channel, METHOD, list(fields.items())) as call:
@@ -81,6 +90,12 @@ async def send_directory(
     finally:
         await run_settled(sender.close)
         os.close(root)
+
+
+def _clamped(entries: Iterator[Entry], latest_ns: int) -> Iterator[Entry]:
+    for entry in entries:
+        entry.mtime_ns = min(entry.mtime_ns, latest_ns)
+        yield entry
 
 
 def _check(session: Session) -> None:

@@ -32,7 +32,7 @@ LLB = (
     # the rest of the graph
     "mergeop", "diffop", "constraints", "platform", "meta.ignorecache", "meta.description", "meta.exportcache",
     # around it
-    "exporter.image.annotations", "exporter.sourcedateepoch", "exporter.multiple", "source.policy",
+    "exporter.image.annotations", "exporter.sourcedateepoch", "exporter.multiple", "exporter.session", "source.policy",
     "source.policy.session", "gc.freespacefilter", "history.filter",
 )  # fmt: skip
 

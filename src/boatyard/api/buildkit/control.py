@@ -75,7 +75,9 @@ class Control(ControlBase):
         ref = (stream.metadata or {}).get(BUILD, "")
         if not isinstance(ref, str) or not ref:
             raise InvalidError(f"a call of the gateway has to say of which build it is, in {BUILD}")
-        return await (await self._builds.get(ref)).guest()
+        guest = await (await self._builds.get(ref)).guest()
+        guest.check()
+        return guest
 
     async def Session(self, stream: Any) -> None:  # noqa: N802
         """Lasts as long as the session."""

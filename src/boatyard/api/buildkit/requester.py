@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from boatyard.api.buildkit.layouts import fetched_layout, send_layout
+from boatyard.build.exporter.options import flag
+from boatyard.build.request import Export
 from boatyard.build.requester import WHOLE, ClientDirectory, OutputTarget, Progress, Wanted
 from boatyard.errors import UnavailableError
 from boatyard.image.digest import Digest
@@ -40,22 +42,14 @@ class Places:
     scratch: Path
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """An exporter of the request, as far as it says where its output goes."""
-
-    type: str
-    tar: bool = True
-
-
 class SessionRequester:
     """Satisfies `build.requester.Requester`. One per build, which closes it at its end: until then, directories that
     were received stay as they are."""
 
-    def __init__(self, session_id: str, places: Places, wishes: Sequence[Wish] = ()) -> None:
+    def __init__(self, session_id: str, places: Places, exports: Sequence[Export] = ()) -> None:
         self._id = session_id
         self._places = places
-        self.wishes = list(wishes)
+        self._exports = list(exports)
         self._held = AsyncExitStack()
         self._agents: dict[str, asyncio.Future[str | None]] = {}
         self._outputs: list[_StreamedOutput] = []
@@ -70,6 +64,10 @@ class SessionRequester:
         for agent in self._agents.values():
             agent.cancel()
         await self._held.aclose()
+
+    def expect(self, exports: Sequence[Export]) -> None:
+        """More than there were at first."""
+        self._exports += exports
 
     def abort(self) -> None:
         """Nothing that was given out is read by anybody any more: whoever writes to it hears that at once."""
@@ -132,11 +130,15 @@ class SessionRequester:
             await asyncio.to_thread(remove_tree, str(directory))
 
     async def secret(self, id: str) -> bytes | None:
+        if not self._id:
+            return None
         session = await self.session()
         async with session.needed():
             return await secrets.get_secret(session, id)
 
     async def ssh_agent(self, id: str) -> str | None:
+        if not self._id:
+            return None
         if id not in self._agents:
             self._agents[id] = asyncio.ensure_future(self._agent(id))
         return await asyncio.shield(self._agents[id])
@@ -153,6 +155,8 @@ class SessionRequester:
             return await upload.pull(session, f"/{id}", self._places.scratch)
 
     async def registry_credentials(self, host: str) -> Credential | None:
+        if not self._id:
+            return None
         session = await self.session()
         async with session.needed():
             found = await auth.credentials(session, _HUB_HOST if host == _HUB else host)
@@ -163,13 +167,13 @@ class SessionRequester:
         return Credential(found.username, found.secret)
 
     async def output(self, index: int) -> OutputTarget | None:
-        wish = self.wishes[index]
-        if wish.type == "local":
+        export = self._exports[index]
+        if export.type == "local":
             return OutputTarget(tree=SessionTree(await self.session(), index))
-        if wish.type not in _STREAMED:
+        if export.type not in _STREAMED:
             return None
         session = await self.session()
-        if not wish.tar:
+        if not flag(export.attrs, "tar", True):
             return await self._store(session)
         output = _StreamedOutput(session, index)
         self._outputs.append(output)
@@ -198,7 +202,12 @@ class SessionTree:
     async def send(self, directory: int, *, whole: bool, latest: int | None, progress: Progress) -> None:
         async with self._session.needed():
             await filesend.send_directory(
-                self._session, self._index, directory, whole=whole, progress=lambda _, size: progress(size)
+                self._session,
+                self._index,
+                directory,
+                whole=whole,
+                latest=latest,
+                progress=lambda _, size: progress(size),
             )
 
 

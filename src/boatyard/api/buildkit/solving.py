@@ -11,14 +11,16 @@ import asyncio
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 from boatyard._pb.control_pb2 import CacheOptionsEntry, SolveRequest, SolveResponse
 from boatyard._pb.wellknown import Any
 from boatyard.api.buildkit import details, errors, values
 from boatyard.api.buildkit.active import ActiveBuild, ActiveBuilds
 from boatyard.api.buildkit.backend import Backend
+from boatyard.api.buildkit.choice import ClientChoice
 from boatyard.api.buildkit.gateway.guest import Guest
-from boatyard.api.buildkit.requester import SessionRequester, Wish
+from boatyard.api.buildkit.requester import SessionRequester
 from boatyard.api.buildkit.verifier import SessionVerifier
 from boatyard.build.cache.travel import CachePlace
 from boatyard.build.exporter.options import flag, is_known
@@ -34,8 +36,6 @@ _EPOCH = "source-date-epoch"
 _EPOCH_ARGUMENT = "build-arg:SOURCE_DATE_EPOCH"
 _DATED = frozenset({"image", "oci", "docker"})
 """Exporters that take the time of an image as an attribute."""
-_SAME = {"moby": "image"}
-"""Exporters that are one of ours under another name: dockerd's image store is ours."""
 _FOR_CLIENTS = frozenset({"prefer-image-digest"})
 """Attributes that clients leave as notes to themselves."""
 COMPATIBLE = (0, 10, 20, 30)
@@ -53,15 +53,20 @@ async def solve(request: SolveRequest, backend: Backend, builds: ActiveBuilds) -
             stack.push_async_callback(frontend.close)
         try:
             asked, warnings = build_request(request, frontend)
-            wishes = [Wish(export.type, flag(export.attrs, "tar", True)) for export in asked.exports]
-            requester = await stack.enter_async_context(SessionRequester(request.Session, backend.places, wishes))
+            requester = await stack.enter_async_context(
+                SessionRequester(request.Session, backend.places, asked.exports)
+            )
+            choice = ClientChoice(requester) if request.EnableSessionExporter else None
             verifier = None
             if request.SourcePolicySession:
                 verifier = SessionVerifier(backend.places.sessions, request.SourcePolicySession)
-            reply = await _run(active, backend, asked, requester, verifier, warnings)
+            reply = await _run(active, backend, replace(asked, choose=choice), requester, verifier, warnings)
+            answer = response(reply)
+            if choice is not None:
+                await choice.finish(answer)
         except BoatyardError as error:
             raise errors.grpc_error(error, _frontend(request)) from error
-        return SolveResponse(ExporterResponse=response(reply))
+        return SolveResponse(ExporterResponse=answer)
 
 
 def _frontend(request: SolveRequest) -> list[Any]:
@@ -159,15 +164,16 @@ def _exports(request: SolveRequest, warnings: list[WarningEvent]) -> list[Export
     epoch = request.FrontendAttrs.get(_EPOCH_ARGUMENT, "")
     exports = []
     for type, attrs in asked:
-        type = _SAME.get(type, type)
-        if type in _DATED and epoch.isdigit():
-            attrs.setdefault(_EPOCH, epoch)
-        if type in _DATED:
-            for name in [name for name in attrs if not is_known(name)]:
-                del attrs[name]
-                if name not in _FOR_CLIENTS:
-                    warnings.append(_warning(f"the exporter {type!r} has no attribute {name!r}: it has no effect"))
-        exports.append(Export(type, attrs))
+        each = values.export(type, attrs)
+        if each.type in _DATED:
+            known = {name: value for name, value in each.attrs.items() if is_known(name)}
+            warnings += [
+                _warning(f"the exporter {type!r} has no attribute {name!r}: it has no effect")
+                for name in each.attrs
+                if name not in known and name not in _FOR_CLIENTS
+            ]
+            each = replace(each, attrs={**({_EPOCH: epoch} if epoch.isdigit() else {}), **known})
+        exports.append(each)
     return exports
 
 

@@ -62,7 +62,7 @@ class StatusMessages:
             yield message
 
     def _warning(self, event: WarningEvent) -> VertexWarning:
-        short = f"{event.code}: {event.short}" if event.code else event.short
+        short = _short(event)
         warning = VertexWarning(
             vertex=event.vertex,
             level=event.level,
@@ -111,6 +111,13 @@ def _vertex(event: VertexEvent) -> Vertex:
             ops_pb2.ProgressGroup(id=event.group_id or event.group, name=event.group, weak=event.group_weak)
         )
     return vertex
+
+
+def _short(event: WarningEvent) -> str:
+    """As BuildKit's linter words it."""
+    if not event.code:
+        return event.short
+    return f"{event.code}: {event.short}" + (f" (line {event.range.start})" if event.range else "")
 
 
 def _status(event: StatusEvent) -> VertexStatus:

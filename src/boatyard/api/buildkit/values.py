@@ -8,11 +8,14 @@ from boatyard._pb import ops_pb2, sourcepolicy_pb2
 from boatyard._pb.wellknown import Timestamp
 from boatyard.build.llb.graph import HostIP, SecretEnv, SourceOp
 from boatyard.build.policy.rule import Action, Condition, Constraint, MatchType, Policy, Rule, Selector, Update
+from boatyard.build.request import Export
 from boatyard.errors import InvalidError
 from boatyard.image import platform as platforms
 from boatyard.image.platform import Platform
 
 NANO = 1_000_000_000
+_SAME = {"moby": "image"}
+"""Exporters that are one of ours under another name: dockerd's image store is ours."""
 
 
 def timestamp(seconds: float | None) -> Timestamp | None:
@@ -79,6 +82,10 @@ def _rule(message: sourcepolicy_pb2.Rule) -> Rule:
         )
     except ValueError as error:
         raise InvalidError(f"a rule of a source policy can't be read: {error}") from error
+
+
+def export(type: str, attrs: Mapping[str, str]) -> Export:
+    return Export(_SAME.get(type, type), dict(attrs))
 
 
 def without(attrs: Mapping[str, str], *names: str) -> dict[str, str]:

@@ -10,7 +10,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from boatyard.api.buildkit.requester import Places, SessionRequester, Wish
+from boatyard.api.buildkit.requester import Places, SessionRequester
+from boatyard.build import request as requests
 from boatyard.build.requester import WHOLE, ClientDirectory, OutputTarget, Progress, Wanted
 from boatyard.client.documents.builds import BuildRequest, Export, LinkedBuild, Local
 from boatyard.errors import InvalidError, NotFoundError
@@ -28,8 +29,7 @@ _MOST_OUTPUTS = 1000
 @asynccontextmanager
 async def open_served(request: BuildRequest, places: Places) -> AsyncIterator[ServedRequester]:
     """For the time of a build, which ends when the session does. UnavailableError when that doesn't come."""
-    wishes = _wishes(request)
-    async with SessionRequester(request.session, places, wishes) as asked, AsyncExitStack() as held:
+    async with SessionRequester(request.session, places, _outputs(request)) as asked, AsyncExitStack() as held:
         session = await asked.session()
         async with session.needed():
             yield ServedRequester(request, asked, session, places.scratch, held)
@@ -121,16 +121,16 @@ class ServedRequester:
         return local
 
 
-def _wishes(request: BuildRequest) -> list[Wish]:
+def _outputs(request: BuildRequest) -> list[requests.Export]:
     """What each of the session's exporters is for, by its number."""
-    wishes: list[Wish] = []
+    outputs: list[requests.Export] = []
     for export in request.exports:
         if not export.token:
             continue
         number = _number(export.token)
-        wishes += [Wish("image")] * (number + 1 - len(wishes))
-        wishes[number] = Wish(export.type)
-    return wishes
+        outputs += [requests.Export("image")] * (number + 1 - len(outputs))
+        outputs[number] = requests.Export(export.type)
+    return outputs
 
 
 def _number(token: str) -> int:

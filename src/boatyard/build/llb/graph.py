@@ -7,7 +7,7 @@ names and meaning: moby/buildkit `solver/pb/ops.proto`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -338,15 +338,16 @@ class Vertex:
 
     @property
     def name(self) -> str:
-        return self.metadata.name
+        """As it was called, or else what it does."""
+        return self.metadata.name or _title(self.op, [edge.vertex for edge in self.inputs])
 
     @property
     def ignore_cache(self) -> bool:
         return self.metadata.ignore_cache
 
     @property
-    def group(self) -> str:
-        return self.metadata.progress_group.name if self.metadata.progress_group else ""
+    def group(self) -> ProgressGroup | None:
+        return self.metadata.progress_group
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Vertex) and self.digest == other.digest
@@ -367,3 +368,38 @@ class Graph:
 
     root: Edge | None
     files: Mapping[str, str] = field(default_factory=dict)
+
+
+def _title(op: Op, inputs: Sequence[Vertex]) -> str:
+    """As BuildKit words it, but for inputs that have no names either."""
+
+    def side(index: int) -> str:
+        if not 0 <= index < len(inputs):
+            return "scratch"
+        return inputs[index].metadata.name or _title(inputs[index].op, ())
+
+    match op:
+        case SourceOp():
+            return op.identifier
+        case ExecOp():
+            return " ".join(op.meta.args)
+        case FileOp():
+            return ", ".join(_change(each.action) for each in op.actions)
+        case MergeOp():
+            return f"merge ({', '.join(map(side, range(len(inputs))))})"
+        case DiffOp():
+            return f"diff ({side(op.lower)}) -> ({side(op.upper)})"
+        case BuildOp():
+            return "build"
+        case PassthroughOp():
+            return f"passthrough {op.id}"
+
+
+def _change(action: Copy | MkFile | MkDir | Rm | Symlink) -> str:
+    match action:
+        case Copy():
+            return f"copy {action.src} {action.dest}"
+        case Symlink():
+            return f"symlink {action.newpath} -> {action.oldpath}"
+        case _:
+            return f"{type(action).__name__.lower()} {action.path}"

@@ -620,6 +620,7 @@ class Job:
     ) -> None:
         visit.told = True
         visit.started = started if started is not None else visit.started
+        group = visit.vertex.group
         self._emit(
             VertexEvent(
                 digest=visit.vertex.digest,
@@ -630,7 +631,9 @@ class Job:
                 cached=cached,
                 skipped=skipped,
                 error=error,
-                group=visit.vertex.group,
+                group=group.name if group else "",
+                group_id=group.id if group else "",
+                group_weak=group is not None and group.weak,
             )
         )
 

@@ -72,8 +72,18 @@ class Vertex(Protocol):
     @property
     def ignore_cache(self) -> bool: ...
     @property
-    def group(self) -> str:
-        """Steps that are shown as one carry the same name here."""
+    def group(self) -> Group | None:
+        """Which steps it is shown as one with."""
+
+
+class Group(Protocol):
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def weak(self) -> bool:
+        """This step alone doesn't make it appear."""
 
 
 class Edge(Protocol):

@@ -20,7 +20,7 @@ class Node:
     ignore_cache: bool = False
     reads_content: bool = False
     cacheable: bool = True
-    group: str = ""
+    group: None = None
     makes: Callable[[Sequence[str]], str] | None = None
     """The output from the inputs; by default both are concatenated."""
     before: Callable[[StepContext], Awaitable[None]] | None = None

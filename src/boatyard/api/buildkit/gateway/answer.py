@@ -40,24 +40,32 @@ class _Platforms(msgspec.Struct, rename="pascal"):
 def message_of(guest: Guest, result: FrontendResult, *, refs: bool = True) -> pb.Result:
     """What a frontend made, for another one outside of the builder; it holds it from here on. `refs`: it knows the
     graphs behind results, and not their ids alone."""
-    message = pb.Result(metadata=result.metadata)
-    named = []
-    held: dict[str, pb.Ref] = {}
-    for image in result.images:
-        id = str(image.platform)
-        key = f"/{id}" if result.multi_platform else ""
-        named.append(_Named(image.platform, id))
-        held[id] = reference_message(guest.hold(Graph(image.edge, result.files), image=image))
-        message.metadata[CONFIG + key] = spec.encode(image.config)
-        if result.epoch is not None:
-            message.metadata[EPOCH + key] = str(result.epoch).encode()
-    if named:
-        message.metadata[PLATFORMS] = msgspec.json.encode(_Platforms(named))
+    message = pb.Result(metadata=metadata_of(result))
+    held = {
+        str(image.platform): reference_message(guest.hold(Graph(image.edge, result.files), image=image))
+        for image in result.images
+    }
     if result.multi_platform:
         _set_many(message, held, refs)
     else:
         _set_one(message, next(iter(held.values()), pb.Ref()), refs)
     return message
+
+
+def metadata_of(result: FrontendResult) -> dict[str, bytes]:
+    """What is said of a result beside its files."""
+    metadata = dict(result.metadata)
+    named = []
+    for image in result.images:
+        id = str(image.platform)
+        key = f"/{id}" if result.multi_platform else ""
+        named.append(_Named(image.platform, id))
+        metadata[CONFIG + key] = spec.encode(image.config)
+        if result.epoch is not None:
+            metadata[EPOCH + key] = str(result.epoch).encode()
+    if named:
+        metadata[PLATFORMS] = msgspec.json.encode(_Platforms(named))
+    return metadata
 
 
 def reference_message(reference: Reference) -> pb.Ref:
