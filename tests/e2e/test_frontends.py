@@ -478,7 +478,7 @@ def test_a_frontend_that_hangs_is_ended(tmp_path_factory: pytest.TempPathFactory
         hang = "import time\nasync def frontend(bridge, options, context):\n    time.sleep(98765)\n"
         project = Project(yard, tmp_path / "made").write({"Dockerfile": "", "hanging.py": hang})
         told = fails(project, "--build-arg", "BUILDKIT_SYNTAX=python:./hanging.py")
-        assert "asked for nothing and said nothing for 2 s" in told
+        assert "asked for nothing and said nothing for 2 s" in told, told
         assert not [name for name in os.listdir("/proc") if name.isdigit() and _is_frontend(name)]
     finally:
         assert yard.stop() == 0

@@ -144,8 +144,7 @@ async def test_a_killed_guest_is_told_as_such(executor: OciExecutor, root: Path)
 async def test_a_cancelled_build_ends_its_guest(executor: OciExecutor, root: Path) -> None:
     log = Log()
     task = asyncio.create_task(run(executor, root, *shell("echo here >&2; exec sleep 12345"), log=log))
-    await until(lambda: log.text)
-    assert _running("12345")
+    await until(lambda: log.text and _running("12345"))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
