@@ -1,4 +1,4 @@
-"""The suite `build`: workloads (a) to (d) and (f), each builder in turn within one run."""
+"""The suite `build`: workloads (a) to (f), each builder in turn within one run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench import workload
 from bench.measure import Row, memory, reset_peak, row
+from bench.tools import registry
 from bench.tools.boat import Boat
 from bench.tools.builder import Builder
 
@@ -106,6 +107,25 @@ def _workloads(
 
     yield "d OCI archive, gzip", lambda: exported("gzip")
     yield "d OCI archive, zstd", lambda: exported("zstd")
+
+    def travelling(what: str) -> list[float]:
+        """A cold build that exports its cache; after forgetting everything, one that imports it."""
+        seconds = []
+        for _ in range(runs):
+            with registry.running(work / "registry") as host:
+                context = workload.multi_stage(work / "e", tar, nonce())
+                builder.prune()
+                exported = builder.travelling(context.directory, f"{host}/cache:e", export=True)
+                builder.prune()
+                archive = work / "e.tar" if what == "archive" else None
+                imported = builder.travelling(context.directory, f"{host}/cache:e", export=False, archive=archive)
+                seconds.append(exported if what == "export" else imported)
+        return [each for each in seconds if each is not None]
+
+    if registry.program() is not None:
+        yield "e cache exported", lambda: travelling("export")
+        yield "e cache imported", lambda: travelling("import")
+        yield "e imported, OCI archive", lambda: travelling("archive")
 
     def steps() -> list[float]:
         seconds = []

@@ -43,7 +43,7 @@ def _workloads(boat: Boat, work: Path, gigabytes: int) -> Iterator[tuple[str, Ca
         lambda: boat.build(_steps(work / "f", 1000, "RUN echo {0} > /f{0}"), "scale-f"),
     )
     yield "g an image of 125 layers", lambda: boat.build(_steps(work / "g", 125, "RUN echo {0} > /f{0}"), "scale-g")
-    yield "h one container of it", lambda: boat.command("run", "--rm", "scale-g", "cat", "/f1", "/f124")
+    yield "h one container of it", lambda: boat.command("run", "--rm", "scale-g", "cat", "/f1", "/f123")
 
 
 def _many_builds(boat: Boat, directory: Path) -> None:

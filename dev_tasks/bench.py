@@ -22,7 +22,12 @@ from bench.tools.buildkit import Buildkit
 from bench.tools.docker import Docker
 from bench.tools.remote import RemoteBoat
 
-BUILDERS: dict[str, Callable[[Path], Builder]] = {"boat": Boat, "docker": Docker, "buildah": Buildah}
+BUILDERS: dict[str, Callable[[Path], Builder]] = {
+    "boat": Boat,
+    "docker": Docker,
+    "buildah": Buildah,
+    "buildkit": Buildkit,
+}
 CLIENTS: dict[str, Callable[[Path], session.Client]] = {
     "docker": Docker,
     "buildkit": Buildkit,

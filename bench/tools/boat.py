@@ -70,5 +70,10 @@ class Boat:
         output = f"type=oci,dest={archive},compression={compression},force-compression=true"
         return self.command("build", "-q", "-o", output, str(context))
 
+    def travelling(self, context: Path, cache: str, *, export: bool, archive: Path | None = None) -> float | None:
+        flags = [f"--cache-to=type=registry,ref={cache},mode=max"] if export else [f"--cache-from={cache}"]
+        output = f"type=oci,dest={archive}" if archive else "type=cacheonly"
+        return self.command("build", "-q", "-o", output, *flags, str(context))
+
     def prune(self) -> None:
         self.command("builder", "prune", "--all", "--force")

@@ -26,5 +26,9 @@ class Builder(Protocol):
     def export(self, context: Path, archive: Path, compression: str) -> float | None:
         """Build to an OCI archive; None where the builder can't."""
 
+    def travelling(self, context: Path, cache: str, *, export: bool, archive: Path | None = None) -> float | None:
+        """Build and export the cache of all steps to a registry's reference, or build with it, perhaps to an OCI
+        archive; None where the builder can't."""
+
     def prune(self) -> None:
         """Forget all build cache."""

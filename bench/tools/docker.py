@@ -76,6 +76,9 @@ class Docker:
     def export(self, context: Path, archive: Path, compression: str) -> float | None:
         return None  # BuildKit of this age can't export an OCI archive from the docker daemon
 
+    def travelling(self, context: Path, cache: str, *, export: bool, archive: Path | None = None) -> float | None:
+        return None
+
     def prune(self) -> None:
         self._docker("builder", "prune", "--all", "--force")
         self._docker("image", "prune", "--force")
