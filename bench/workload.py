@@ -2,7 +2,7 @@
 
 Their letters and sizes are fixed, so that figures of different days can be put side by side:
 
-    a  cold multi-stage: a 160 MiB root file system added as tar, two parallel stages that write 20 MB each, a final stage
+    a  cold multi-stage: a 160 MiB root file system added as tar, two parallel stages with 20 MB each, a final one
     b  the same, unchanged
     c  a context of 10,000 files of 10 KiB: cold, one file changed, unchanged
     d  one layer of about 466 MB exported to an OCI archive, with gzip and with zstd
