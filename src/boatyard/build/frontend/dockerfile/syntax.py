@@ -92,6 +92,7 @@ async def forward(bridge: Bridge, request: FrontendRequest, context: BuildContex
     except BoatyardError as error:
         if choice.range is None:
             raise
-        hint = error.hint or f"--build-arg {ARGUMENT}={BUILT_IN} reads the file with the built-in frontend"
+        way_out = f"--build-arg {ARGUMENT}={BUILT_IN} reads the file with the built-in frontend"
+        hint = error.hint if choice.is_file else "; ".join(filter(None, (error.hint, way_out)))
         text = Source(context.filename, context.dockerfile.decode("utf-8", "replace"))
         raise text.error(error.message, choice.range, hint=hint) from error
