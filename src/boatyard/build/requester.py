@@ -19,13 +19,15 @@ from boatyard.registry.credential import Credential
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What of a directory will be read: patterns as in BuildKit's `local` source. `hint` tells directories of one name
-    apart, `session` names the session that offers it, where it isn't the build's own."""
+    apart, `session` names the session that offers it, where it isn't the build's own. `afresh`: where files have to
+    travel, all are to, even those that look the same."""
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     follow: tuple[str, ...] = ()
     hint: str = ""
     session: str = ""
+    afresh: bool = False
 
 
 WHOLE = Wanted()

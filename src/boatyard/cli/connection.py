@@ -6,8 +6,7 @@ from boatyard.cli.console import Console
 from boatyard.client.autostart import connect
 from boatyard.client.calls import system
 from boatyard.client.descriptors import DescriptorChannel
-from boatyard.client.endpoint import UnixEndpoint
-from boatyard.client.offering import Offering
+from boatyard.client.offering import Offering, open_offering
 from boatyard.client.sync import Client
 from boatyard.errors import UnavailableError
 
@@ -21,16 +20,8 @@ def daemon(console: Console) -> Client:
 
 
 def offering(console: Console, client: Client) -> Offering:
-    """What a build's files are handed over with: open descriptors, or, where the daemon is on another machine, or the
-    way to it carries none, a session."""
-    if isinstance(client.endpoint, UnixEndpoint):
-        try:
-            return client.descriptors()
-        except UnavailableError:
-            client.call(system.ping(), timeout=5.0)
-    from boatyard.client.sessionchannel import SessionChannel
-
-    return SessionChannel(client.endpoint, console.environment)
+    """What a build's files are handed over with."""
+    return open_offering(client.endpoint, console.environment)
 
 
 def descriptors(client: Client) -> DescriptorChannel:

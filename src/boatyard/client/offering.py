@@ -6,9 +6,13 @@ over a session (`client.sessionchannel`). Either way the request names them by t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol, Self
 
+from boatyard.client.descriptors import DescriptorChannel
 from boatyard.client.documents.builds import Local
+from boatyard.client.endpoint import Endpoint, UnixEndpoint
+from boatyard.errors import UnavailableError
 
 
 class Offering(Protocol):
@@ -42,3 +46,16 @@ class Offering(Protocol):
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *_: object) -> None: ...
+
+
+def open_offering(endpoint: Endpoint, environ: Mapping[str, str]) -> Offering:
+    """Descriptors where the daemon is on this machine and takes them, otherwise a session. UnavailableError when it can't
+    be reached. `environ`: of this user, for credentials."""
+    if isinstance(endpoint, UnixEndpoint):
+        try:
+            return DescriptorChannel(endpoint)
+        except UnavailableError:
+            pass  # a forwarded socket, perhaps; if the daemon is gone, the session says so
+    from boatyard.client.sessionchannel import SessionChannel
+
+    return SessionChannel(endpoint, environ)

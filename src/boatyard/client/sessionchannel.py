@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import hashlib
+import logging
 import os
 import socket
 import threading
@@ -32,6 +33,8 @@ from boatyard.session.offered.server import Offered
 from boatyard.session.offered.sshforward import SSH, Agent
 from boatyard.session.offered.upload import Upload
 from boatyard.wire.adopted import Adopted
+
+log = logging.getLogger(__name__)
 
 PATH = "/session"
 TIMEOUT = 20.0
@@ -156,7 +159,8 @@ class SessionChannel:
             asyncio.run(self._serve())
         except BaseException as error:
             if self._ready.is_set():
-                return  # the daemon tells what came of it
+                log.debug("the session broke off", exc_info=True)  # the daemon tells what came of it
+                return
             self._failures.append(error)
         finally:
             self._ready.set()

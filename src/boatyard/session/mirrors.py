@@ -76,10 +76,17 @@ class Mirrors:
 
     @asynccontextmanager
     async def received(
-        self, session: Session, wanted: Wanted, *, hint: str = "", progress: Progress | None = None
+        self,
+        session: Session,
+        wanted: Wanted,
+        *,
+        hint: str = "",
+        trusted: bool = True,
+        progress: Progress | None = None,
     ) -> AsyncIterator[Mirror]:
         """The client's directory as it is now. It stays as it is until the context is left. `hint` tells directories
-        of one name apart. Errors: see `filesync.receive`."""
+        of one name apart. Unless `trusted`, all files are sent again: times say nothing then. Errors: see
+        `filesync.receive`."""
         card = _Card(
             # Many clients say no key: a directory of one name is then taken to be the same, as BuildKit takes it.
             repr((wanted.name, hint, session.shared_key, session.peer)),
@@ -91,7 +98,8 @@ class Mirrors:
         )
         with ExitStack() as stack:
             mirror, seeds = await run_settled(self._taken_for, card, stack)
-            await filesync.receive(session, wanted, mirror.fd, seeds=seeds, progress=progress)
+            seeds = seeds if trusted else []
+            await filesync.receive(session, wanted, mirror.fd, seeds=seeds, trusted=trusted, progress=progress)
             await run_settled(os.utime, mirror.directory)
             yield mirror
 
@@ -105,7 +113,7 @@ class Mirrors:
                 ) or self._made(card)
                 stack.enter_context(self._taking(directory))
             others = [path for path, its in known if path != directory and its.boot == self._boot]
-            self._drop_old([path for path, _ in known if path != directory])
+            self._drop(directory, known)
             return (
                 Mirror(directory, _opened(directory / _FILES, stack), directory.name),
                 [_opened(path / _FILES, stack) for path in others[:MOST_SEEDS] if path.exists()],
@@ -144,8 +152,12 @@ class Mirrors:
         (directory / _CARD).write_bytes(msgspec.json.encode(card))
         return directory
 
-    def _drop_old(self, oldest_last: list[Path]) -> None:
-        for path in oldest_last[MOST_OF_A_DIRECTORY - 1 :]:
+    def _drop(self, used: Path, known: list[tuple[Path, _Card]]) -> None:
+        """What is of no use any more, and the oldest of what is too much."""
+        others = [(path, card) for path, card in known if path != used]
+        current = [path for path, card in others if card.boot == self._boot]
+        useless = [path for path, card in others if card.boot != self._boot]
+        for path in useless + current[MOST_OF_A_DIRECTORY - 1 :]:
             try:
                 self._occupancy.remove(path)
             except ConflictError:

@@ -116,6 +116,17 @@ async def test_after_the_machine_was_down_everything_is_sent_again(tmp_path: Pat
             mirrors.received(session, Wanted("context"), progress=sent),
         ):
             assert sent.files == expected
+    assert len(os.listdir(tmp_path / "m")) == 1
+
+
+async def test_a_client_whose_times_say_nothing_sends_everything_again(tmp_path: Path, source: Path) -> None:
+    mirrors = Mirrors(tmp_path / "m", Occupancy())
+    async with linked([FileSync({"context": str(source)})], shared_key="k") as session:
+        for _ in range(2):
+            sent = Sent()
+            async with mirrors.received(session, Wanted("context"), trusted=False, progress=sent) as mirror:
+                assert names(mirror) == ["a.c", "b.c", "c.h"]
+            assert sent.files == 3
 
 
 async def test_a_mirror_whose_transfer_broke_off_is_used_again(

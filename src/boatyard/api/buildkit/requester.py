@@ -99,7 +99,9 @@ class SessionRequester:
 
         async with session.needed():
             mirror = await self._held.enter_async_context(
-                self._places.mirrors.received(session, asked, hint=wanted.hint, progress=told)
+                self._places.mirrors.received(
+                    session, asked, hint=wanted.hint, trusted=not wanted.afresh, progress=told
+                )
             )
         yield ClientDirectory(mirror.fd, mirror.identity, given=True, transferred=transferred)
 

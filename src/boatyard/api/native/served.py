@@ -14,7 +14,7 @@ from boatyard.api.buildkit.requester import Places, SessionRequester
 from boatyard.build import request as requests
 from boatyard.build.requester import WHOLE, ClientDirectory, OutputTarget, Progress, Wanted
 from boatyard.client.documents.builds import BuildRequest, Export, LinkedBuild, Local
-from boatyard.errors import InvalidError, NotFoundError
+from boatyard.errors import BoatyardError, InvalidError, NotFoundError
 from boatyard.image.digest import Digest
 from boatyard.image.interruption import run_settled
 from boatyard.image.platform import Platform
@@ -65,9 +65,16 @@ class ServedRequester:
     async def directory(
         self, name: str, wanted: Wanted = WHOLE, *, progress: Progress | None = None
     ) -> AsyncIterator[ClientDirectory]:
+        token = self._local(name).token
         # Builds that are linked say whose directory it is where a session stands; all are of one.
         wanted = replace(wanted, session="")
-        async with self._asked.directory(self._local(name).token, wanted, progress=progress) as directory:
+        async with AsyncExitStack() as stack:
+            try:
+                directory = await stack.enter_async_context(self._asked.directory(token, wanted, progress=progress))
+            except BoatyardError as error:
+                error.message = error.message.replace(token, name)
+                error.args = (error.message,)
+                raise
             yield directory
 
     @asynccontextmanager

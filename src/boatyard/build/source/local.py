@@ -155,6 +155,7 @@ class LocalStep:
             self._filter.follow,
             hint=attrs.get("local.sharedkeyhint", ""),
             session=attrs.get("local.session", ""),
+            afresh=attrs.get("local.differ") == "none",
         )
         self._requester = requester
         self._layers = layers
