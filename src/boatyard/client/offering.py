@@ -49,8 +49,8 @@ class Offering(Protocol):
 
 
 def open_offering(endpoint: Endpoint, environ: Mapping[str, str]) -> Offering:
-    """Descriptors where the daemon is on this machine and takes them, otherwise a session. UnavailableError when it can't
-    be reached. `environ`: of this user, for credentials."""
+    """Descriptors where the daemon is on this machine and takes them, otherwise a session. UnavailableError when it
+    can't be reached. `environ`: of this user, for credentials."""
     if isinstance(endpoint, UnixEndpoint):
         try:
             return DescriptorChannel(endpoint)
