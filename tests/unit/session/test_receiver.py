@@ -238,6 +238,14 @@ def test_a_list_without_an_end_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
             machine.feed([packet.stat(symlink(f"{number:04}", "x"))])
 
 
+def test_names_and_attributes_may_not_fill_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("boatyard.session.fsutil.order.MOST_BYTES", 1 << 20)
+    large = {"user.x": bytes(MOST_XATTR_BYTES - 10)}
+    with receiving(tmp_path) as machine, pytest.raises(InvalidError, match="of the list have more than 1 MB"):
+        for number in range(100):
+            machine.feed([packet.stat(Entry(f"{number:04}", stat.S_IFREG | 0o644, 0, 0, 1, NOW, xattrs=large))])
+
+
 def test_links_that_stand_in_the_target_lead_nowhere(tmp_path: Path) -> None:
     """As in a directory of the user's that an output goes to."""
     outside = tmp_path / "outside"

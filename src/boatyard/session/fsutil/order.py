@@ -9,7 +9,9 @@ import stat
 from boatyard.errors import InvalidError
 from boatyard.session.fsutil.entry import Entry
 
-MOST_ENTRIES = 4_000_000
+MOST_ENTRIES = 2_000_000
+MOST_BYTES = 256 << 20
+"""Of all names and attributes of a list."""
 LONGEST_PATH = 4095
 LONGEST_NAME = 255
 MOST_XATTR_BYTES = 1 << 16
@@ -24,6 +26,7 @@ class Order:
     def __init__(self, most: int = MOST_ENTRIES) -> None:
         self._most = most
         self._count = 0
+        self._size = 0
         self._directory = ""
         self._last = ""
         self._above: list[tuple[str, str]] = []
@@ -56,8 +59,14 @@ class Order:
                 self._files.add(path)
             elif entry.link not in self._files:
                 raise InvalidError(f"{_shown(path)} is a link to {_shown(entry.link)}, which did not come before it")
-        if entry.xattrs and sum(len(key) + len(value) for key, value in entry.xattrs.items()) > MOST_XATTR_BYTES:
-            raise InvalidError(f"{_shown(path)} has too many extended attributes")
+        self._size += len(path) + len(entry.link)
+        if entry.xattrs:
+            size = sum(len(key) + len(value) for key, value in entry.xattrs.items())
+            if size > MOST_XATTR_BYTES:
+                raise InvalidError(f"{_shown(path)} has too many extended attributes")
+            self._size += size
+        if self._size > MOST_BYTES:
+            raise InvalidError(f"the names and attributes of the list have more than {MOST_BYTES >> 20} MB")
 
     def _check_length(self, path: str, name: str) -> None:
         if len(_bytes(path)) > LONGEST_PATH or len(_bytes(name)) > LONGEST_NAME:
