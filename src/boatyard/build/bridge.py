@@ -47,6 +47,7 @@ class Learning(Protocol):
 
     def learn(self, graph: Graph) -> None: ...
     def learn_files(self, files: Mapping[str, str]) -> None: ...
+    def learn_request(self, frontend: str, options: Mapping[str, str]) -> None: ...
     def excerpt(self, digest: str) -> SourceExcerpt | None: ...
 
 
@@ -175,6 +176,8 @@ class JobBridge:
             raise InvalidError(
                 f"frontends call each other {DEEPEST} deep", hint="does one of them name itself as the frontend to use?"
             )
+        if not self._depth:
+            self._known.learn_request(name, request.options)
         deeper = copy.copy(self)
         deeper._depth += 1
         result = await frontend(deeper, request)

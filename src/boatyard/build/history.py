@@ -20,11 +20,11 @@ import msgspec
 
 from boatyard.build import attachments, following
 from boatyard.build.attachments import Attachments
-from boatyard.build.recording import BuildRecord, Recording, write_record
+from boatyard.build.recording import BuildRecord, FrontendCall, Recording, write_record
 from boatyard.errors import ConflictError, IntegrityError, InvalidError, NotFoundError, UnavailableError
 from boatyard.progress import Event
 
-__all__ = ["BuildRecord", "Recording"]
+__all__ = ["BuildRecord", "FrontendCall", "Recording"]
 
 log = logging.getLogger(__name__)
 

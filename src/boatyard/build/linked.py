@@ -165,6 +165,9 @@ class _Claiming:
     def learn_files(self, files: Mapping[str, str]) -> None:
         self.known.learn_files(files)
 
+    def learn_request(self, frontend: str, options: Mapping[str, str]) -> None:
+        """It is no request of the build's own."""
+
     def excerpt(self, digest: str) -> SourceExcerpt | None:
         return self.known.excerpt(digest)
 

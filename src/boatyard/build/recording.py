@@ -31,6 +31,13 @@ class FailurePlace(msgspec.Struct, frozen=True, kw_only=True):
     end: int
 
 
+class FrontendCall(msgspec.Struct, frozen=True, kw_only=True):
+    """What a frontend was asked for."""
+
+    frontend: str
+    options: dict[str, str]
+
+
 class BuildRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`record.json`. Secrets' values never come here; build arguments do, as they do in an image's history.
 
@@ -67,6 +74,8 @@ class BuildRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     internal: bool = False
     """No build of the past: the record goes with the build."""
     results: dict[str, list[str]] = {}
+    requests: list[FrontendCall] = []
+    """Of a frontend of the client's own, to those of the builder."""
     generation: int = 0
     """Counts the changes that were made to the record of an ended build."""
 
@@ -148,6 +157,7 @@ class Recording:
         response: Mapping[str, str] | None = None,
         graphs: Sequence[bytes] = (),
         results: Mapping[str, Sequence[str]] | None = None,
+        requests: Sequence[FrontendCall] = (),
     ) -> BuildRecord:
         """`graphs`: encoded definitions, one a platform."""
         with self._failing():
@@ -165,6 +175,7 @@ class Recording:
             cached_steps=sum(step.cached for step in steps),
             warnings=self._warnings,
             results={digest: list(ids) for digest, ids in (results or {}).items()},
+            requests=list(requests),
         )
         if error is not None:
             self._add_error(error)

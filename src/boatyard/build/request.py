@@ -54,6 +54,8 @@ class BuildRequest:
     cache_from: Sequence[CachePlace] = ()
     cache_to: Sequence[CachePlace] = ()
     scope: str = ""
+    project: str = ""
+    """Tells projects apart where `scope` doesn't."""
     explain: bool = False
     keep_failed: bool = False
     context_report: bool = False

@@ -21,7 +21,7 @@ from boatyard.build.bridge import JobBridge, Learning, describe
 from boatyard.build.cache.travel import Caches, Imported, open_all
 from boatyard.build.exporter.base import BuiltImage, Exporter, ExportRequest
 from boatyard.build.frontend.base import DEFAULT_FRONTEND, Frontend, FrontendRequest, FrontendResult, PlatformResult
-from boatyard.build.history import History, Recording
+from boatyard.build.history import FrontendCall, History, Recording
 from boatyard.build.lineage import lineage
 from boatyard.build.linked import Bridges, LinkedBuilds, labelled, passed, relabel, told_apart
 from boatyard.build.llb import codec
@@ -45,6 +45,8 @@ from boatyard.runtime.container import ContainerSpec
 
 log = logging.getLogger(__name__)
 
+MOST_REQUESTS = 20
+"""To frontends, that are recorded of one build."""
 IMAGES = ("image", "oci", "docker")
 """Exporters that need the layers of the result."""
 
@@ -63,11 +65,16 @@ class Known:
     files: dict[str, str] = field(default_factory=dict)
     graphs: list[Graph] = field(default_factory=list)
     results: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    requests: list[FrontendCall] = field(default_factory=list)
     owners: dict[str, str] = field(default_factory=dict)
     """Steps of linked builds: digest -> id."""
 
     def learn_files(self, files: Mapping[str, str]) -> None:
         self.files.update(files)
+
+    def learn_request(self, frontend: str, options: Mapping[str, str]) -> None:
+        if len(self.requests) < MOST_REQUESTS:
+            self.requests.append(FrontendCall(frontend=frontend, options=dict(options)))
 
     def learn(self, graph: Graph) -> None:
         self.learn_files(graph.files)
@@ -271,7 +278,7 @@ class BuildService:
         job = self.solver.job(
             resolve,
             tell,
-            slot_of=lambda vertex: slot(request.scope, vertex.name),
+            slot_of=lambda vertex: slot(request.scope or request.project, vertex.name),
             explain_files=request.explain,
             made=ahead.made,
             group=request.group,
@@ -421,7 +428,15 @@ class BuildService:
         error: Exception | None = None,
     ) -> None:
         graphs = [codec.encode(graph) for graph in known.graphs if graph.root]
-        recording.end(status, error=error, response=response, graphs=graphs, results=known.results)
+        recording.end(
+            status,
+            error=error,
+            response=response,
+            graphs=graphs,
+            results=known.results,
+            # One that the request names is in the record already.
+            requests=known.requests if not recording.record.frontend else (),
+        )
 
 
 def _warn_unused(request: BuildRequest, context: BuildContext, tell: Emit) -> None:

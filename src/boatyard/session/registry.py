@@ -69,6 +69,10 @@ class Sessions:
             await asyncio.gather(watching, closing, return_exceptions=True)
             log.debug("session %s has ended", session.id)
 
+    def find(self, id: str) -> Session | None:
+        """The live session of that id; doesn't wait."""
+        return self._live.get(id)
+
     async def get(self, id: str, *, within: float | None = None) -> Session:
         """The live session of that id, or of what follows the colon in it; waits for it to come, for so many seconds.
         UnavailableError when it doesn't."""

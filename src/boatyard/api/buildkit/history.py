@@ -22,7 +22,7 @@ from boatyard._pb.control_pb2 import (
     Exporter,
 )
 from boatyard._pb.status_pb2 import Status
-from boatyard.api.buildkit import errors, values
+from boatyard.api.buildkit import errors, provenance, values
 from boatyard.api.buildkit.filters import matcher
 from boatyard.api.buildkit.status import RECORDED, StatusMessages, framed
 from boatyard.build.attachments import Attachment
@@ -31,6 +31,7 @@ from boatyard.build.recording import BuildRecord
 from boatyard.errors import BoatyardError, InvalidError, NotFoundError
 from boatyard.image import documents, spec
 from boatyard.image.content.store import Provider
+from boatyard.image.platform import host_platform
 
 log = logging.getLogger(__name__)
 
@@ -133,9 +134,22 @@ class Records:
         if ERROR not in known and record.status in ("failed", "interrupted"):
             document = self._error(record).SerializeToString()
             known[ERROR] = attachments.add(record.ref, ERROR, ERROR_TYPE, document)
+        if record.status == "completed" and not any(name.partition("/")[0] == PROVENANCE for name in known):
+            self._add_provenance(record, known)
         if (target := _target(record)) and f"result/{target.digest}" not in known:
             self._keep_documents(record.ref, target)
         return known
+
+    def _add_provenance(self, record: BuildRecord, known: dict[str, Attachment]) -> None:
+        try:
+            graphs = self._history.graphs(record.ref)
+        except NotFoundError:
+            return  # nothing was built
+        for platform, document in provenance.of_build(record, graphs, host_platform()):
+            name = f"{PROVENANCE}/{platform}" if platform else PROVENANCE
+            known[name] = self._history.attachments.add(
+                record.ref, name, provenance.TYPE, document, provenance.ANNOTATIONS
+            )
 
     def _logs(self, ref: str) -> bytes:
         messages = StatusMessages(lambda: self._history.sources(ref))

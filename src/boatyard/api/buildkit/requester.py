@@ -74,6 +74,13 @@ class SessionRequester:
         for output in self._outputs:
             output.cut()
 
+    @property
+    def shared_key(self) -> str:
+        """What the client's sessions for the same project have in common; "" when it doesn't say, or isn't there
+        yet."""
+        live = self._places.sessions.find(self._id)
+        return live.shared_key if live is not None else ""
+
     async def session(self, id: str = "") -> Session:
         """The build's own, or another one that the request names. UnavailableError."""
         wanted = id or self._id

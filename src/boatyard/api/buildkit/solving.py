@@ -60,7 +60,8 @@ async def solve(request: SolveRequest, backend: Backend, builds: ActiveBuilds) -
             verifier = None
             if request.SourcePolicySession:
                 verifier = SessionVerifier(backend.places.sessions, request.SourcePolicySession)
-            reply = await _run(active, backend, replace(asked, choose=choice), requester, verifier, warnings)
+            asked = replace(asked, choose=choice, project=requester.shared_key)
+            reply = await _run(active, backend, asked, requester, verifier, warnings)
             answer = response(reply)
             if choice is not None:
                 await choice.finish(answer)
@@ -147,7 +148,7 @@ def build_request(request: SolveRequest, frontend: ClientFrontend | None) -> tup
             source_policies=values.policies([request.SourcePolicy], "the request's source policy"),
             cache_from=_places(_caches(request)[0]),
             cache_to=_places(_caches(request)[1]),
-            scope=options.get("vcs:localdir:context") or options.get("context", "") or request.Session,
+            scope=options.get("vcs:localdir:context") or options.get("context", ""),
             internal=request.Internal,
             keep_remains=frontend is not None,
         ),
