@@ -15,7 +15,7 @@ from typing import Any
 import grpc
 
 from boatyard._pb import control_pb2 as control
-from boatyard._pb import filesync_pb2, secrets_pb2
+from boatyard._pb import exporter_pb2, filesync_pb2, policysession_pb2, secrets_pb2
 from boatyard._pb import gateway_pb2 as gateway
 from boatyard._pb.fsutil_pb2 import Packet, Stat
 from boatyard._pb.status_pb2 import Status
@@ -62,11 +62,17 @@ class Session:
     outputs: dict[str, bytes] = field(default_factory=dict)
     sent: list[str] = field(default_factory=list)
     """Paths of files whose bytes travelled."""
+    chosen: Callable[[Mapping[str, bytes]], Sequence[tuple[str, Mapping[str, str]]]] | None = None
+    """Says by a result's metadata which outputs are wanted of it."""
+    finished: dict[str, str] = field(default_factory=dict)
+    """What came of them."""
+    judged: Callable[[Any], Any] | None = None
+    """Answers a CheckPolicyRequest."""
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def methods(self) -> dict[str, Any]:
         both = {"request_deserializer": Packet.FromString, "response_serializer": Packet.SerializeToString}
-        return {
+        found = {
             "/moby.filesync.v1.FileSync/DiffCopy": grpc.stream_stream_rpc_method_handler(self._send, **both),
             "/moby.filesync.v1.FileSend/DiffCopy": grpc.stream_stream_rpc_method_handler(
                 self._receive,
@@ -80,6 +86,36 @@ class Session:
             ),
             "/grpc.health.v1.Health/Check": grpc.unary_unary_rpc_method_handler(lambda request, _: b"\x08\x01"),
         }
+        if self.chosen is not None:
+            found["/moby.exporter.v1.Exporter/FindExporters"] = grpc.unary_unary_rpc_method_handler(
+                self._choose,
+                request_deserializer=exporter_pb2.FindExportersRequest.FromString,
+                response_serializer=exporter_pb2.FindExportersResponse.SerializeToString,
+            )
+            found["/moby.exporter.v1.Exporter/FinalizeExport"] = grpc.unary_unary_rpc_method_handler(
+                self._finish,
+                request_deserializer=exporter_pb2.FinalizeExportRequest.FromString,
+                response_serializer=exporter_pb2.FinalizeExportResponse.SerializeToString,
+            )
+        if self.judged is not None:
+            judge = self.judged
+            found["/moby.buildkit.v1.sourcepolicy.policysession.PolicyVerifier/CheckPolicy"] = (
+                grpc.unary_unary_rpc_method_handler(
+                    lambda request, _: judge(request),
+                    request_deserializer=policysession_pb2.CheckPolicyRequest.FromString,
+                    response_serializer=policysession_pb2.CheckPolicyResponse.SerializeToString,
+                )
+            )
+        return found
+
+    def _choose(self, request: Any, context: Any) -> Any:
+        assert self.chosen is not None
+        wanted = [exporter_pb2.ExporterRequest(Type=type, Attrs=attrs) for type, attrs in self.chosen(request.metadata)]
+        return exporter_pb2.FindExportersResponse(exporters=wanted)
+
+    def _finish(self, request: Any, context: Any) -> Any:
+        self.finished.update(request.exporter_response)
+        return exporter_pb2.FinalizeExportResponse()
 
     def _send(self, packets: Iterator[Packet], context: Any) -> Iterator[Packet]:
         asked = dict(context.invocation_metadata())

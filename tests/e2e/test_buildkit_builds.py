@@ -6,13 +6,16 @@ import io
 import json
 import tarfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import grpc
 import pytest
 
 from boatyard._pb import control_pb2 as control
-from e2e.buildkit import BuildKit, FailedError, Session, connected, logs, vertices
+from boatyard._pb import policysession_pb2, sourcepolicy_pb2
+from boatyard._pb.gateway_pb2 import PingRequest, PongResponse
+from e2e.buildkit import CONTROL, BuildKit, FailedError, Session, connected, logs, vertices
 from e2e.yard import Yard
 
 
@@ -50,18 +53,6 @@ def test_exporters_do_without_attributes_that_only_newer_ones_have(client: Build
     assert not [text for text in told if "prefer-image-digest" in text]
 
 
-def test_only_what_has_changed_travels(client: BuildKit) -> None:
-    tag = uuid.uuid4().hex  # no other test's directory
-    files: dict[str, str | bytes | None] = {"one": tag, "two": tag, "three": tag}
-    text = f"FROM scratch\nLABEL tag={tag}\nCOPY . /\n"
-    first = Session({"context": files})
-    client.dockerfile(text, first)
-    assert set(first.sent) >= {"one", "two", "three"}
-    second = Session({"context": {**files, "two": "new"}})
-    client.dockerfile(text, second)
-    assert [path for path in second.sent if path != "Dockerfile"] == ["two"]
-
-
 def test_archives_travel_to_the_client(client: BuildKit) -> None:
     session = Session({"context": {"a.txt": "one"}})
     client.dockerfile(
@@ -71,6 +62,95 @@ def test_archives_travel_to_the_client(client: BuildKit) -> None:
     assert "oci-layout" in names["0"]
     assert names["1"] == ["a.txt"]
     assert "manifest.json" in names["2"]
+
+
+def test_the_client_may_choose_its_outputs_when_all_is_built(client: BuildKit) -> None:
+    seen: list[str] = []
+
+    def choose(metadata: Mapping[str, bytes]) -> list[tuple[str, dict[str, str]]]:
+        seen.extend(metadata)
+        return [("tar", {}), ("image", {"name": "buildkit-chosen"})]
+
+    session = Session({"context": {"a.txt": "one"}}, chosen=choose)
+    client.dockerfile("FROM scratch\nCOPY a.txt /\n", session, Exporters=[exporter("oci")], EnableSessionExporter=True)
+    assert "containerimage.config" in seen
+    assert members(session.outputs["1"]) == ["a.txt"]
+    assert session.finished["image.name"] == "docker.io/library/buildkit-chosen:latest"
+
+
+def test_the_client_may_judge_sources_for_itself(client: BuildKit) -> None:
+    asked: list[str] = []
+
+    def judge(request: policysession_pb2.CheckPolicyRequest) -> policysession_pb2.CheckPolicyResponse:
+        name = request.Source.Source.identifier
+        asked.append(name)
+        action = sourcepolicy_pb2.PolicyAction.DENY if "busybox" in name else sourcepolicy_pb2.PolicyAction.ALLOW
+        messages = [policysession_pb2.DenyMessage(message="not this one")]
+        decision = policysession_pb2.DecisionResponse(action=action, denyMessages=messages)
+        return policysession_pb2.CheckPolicyResponse(decision=decision)
+
+    session = Session(judged=judge)
+    with pytest.raises(FailedError, match="not this one") as failure:
+        client.dockerfile("FROM busybox\n", session, SourcePolicySession=session.id)
+    assert any("busybox" in name for name in asked)
+    assert "policysession.DecisionResponse" in failure.value.kinds
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"CompatibilityVersion": 99}, grpc.StatusCode.INVALID_ARGUMENT),
+        ({"ProxyNetwork": True}, grpc.StatusCode.UNIMPLEMENTED),
+        ({"Exporters": [exporter("nonsense")]}, grpc.StatusCode.INVALID_ARGUMENT),
+        ({"Entitlements": ["security.insecure"]}, grpc.StatusCode.PERMISSION_DENIED),
+        ({"FrontendAttrs": {"attest:sbom": ""}}, grpc.StatusCode.UNIMPLEMENTED),
+        ({"Ref": "../../etc"}, grpc.StatusCode.INVALID_ARGUMENT),
+        ({"Ref": ""}, grpc.StatusCode.INVALID_ARGUMENT),
+    ],
+)
+def test_requests_that_make_no_sense_are_refused(
+    client: BuildKit, fields: dict[str, Any], code: grpc.StatusCode
+) -> None:
+    with pytest.raises(FailedError) as failure:
+        client.dockerfile("FROM scratch\n", **fields)
+    assert failure.value.code is code
+
+
+def test_one_ref_is_one_build(client: BuildKit) -> None:
+    with client.gateway() as build, pytest.raises(FailedError) as failure:
+        client.status(build.ref)
+        client.call("/moby.buildkit.v1.frontend.LLBBridge/Ping", PingRequest(), PongResponse, metadata=build.metadata)
+        client.dockerfile("FROM scratch\n", Ref=build.ref)
+    assert failure.value.code is grpc.StatusCode.ALREADY_EXISTS
+
+
+def test_a_build_that_is_cancelled_here_is_told_so(client: BuildKit, yard: Yard) -> None:
+    ref = uuid.uuid4().hex
+    solving = client.submit(client.dockerfile, f"FROM busybox\nRUN echo up; sleep 1000 # {ref}\n", Ref=ref)
+    for message in client.status(ref):
+        if "up" in logs([message]):
+            break
+    yard.run("builder", "cancel", ref)
+    with pytest.raises(FailedError) as failure:
+        solving.result(30)
+    assert failure.value.code is grpc.StatusCode.CANCELLED
+
+
+def test_a_daemon_that_stops_ends_builds_and_all_who_listen(own_yard: Yard) -> None:
+    own_yard.run("bootstrap", "busybox")
+    ref = uuid.uuid4().hex
+    with connected(own_yard) as client:
+        request = control.BuildHistoryRequest()
+        listening = client.stream(f"{CONTROL}ListenBuildHistory", request, control.BuildHistoryEvent)
+        solving = client.submit(client.dockerfile, "FROM busybox\nRUN echo up; sleep 1000\n", Ref=ref)
+        assert next(listening).record.Ref == ref
+        for message in client.status(ref):
+            if "up" in logs([message]):
+                break
+        assert own_yard.stop() == 0
+        with pytest.raises(FailedError) as failure:
+            solving.result(30)
+        assert failure.value.code in (grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE)
 
 
 def test_a_build_is_followed_while_it_runs_and_replayed_later(client: BuildKit) -> None:
@@ -101,15 +181,6 @@ def test_a_step_that_fails_is_shown_in_its_dockerfile(client: BuildKit) -> None:
     source = json.loads(found.detail("errdefs.Source"))
     assert source["info"]["filename"] == "Dockerfile"
     assert source["ranges"] == [{"start": {"line": 2}, "end": {"line": 2}}]
-
-
-def test_secrets_come_from_the_session(client: BuildKit) -> None:
-    ref = uuid.uuid4().hex
-    session = Session(secrets={"token": b"hidden"})
-    client.dockerfile(
-        f"FROM busybox\nRUN --mount=type=secret,id=token wc -c < /run/secrets/token # {ref}\n", session, Ref=ref
-    )
-    assert logs(list(client.status(ref))) == "6\n"
 
 
 def test_a_client_that_goes_takes_its_build_along(yard: Yard) -> None:

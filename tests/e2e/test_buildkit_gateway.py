@@ -179,6 +179,38 @@ def test_what_the_frontend_gives_up_with_is_the_builds_error(client: BuildKit) -
     assert failure.value.code is grpc.StatusCode.NOT_FOUND
 
 
+def two(ref: Any) -> Any:
+    return pb.Result(refs=pb.RefMap(refs={"a": ref, "b": ref}))
+
+
+@pytest.mark.parametrize(
+    ("result", "code"),
+    [
+        (lambda ref: pb.Result(ref=pb.Ref(id="unknown")), grpc.StatusCode.NOT_FOUND),
+        (two, grpc.StatusCode.INVALID_ARGUMENT),
+        (lambda ref: pb.Result(ref=ref, metadata={"containerimage.config": b"{"}), grpc.StatusCode.INVALID_ARGUMENT),
+        (lambda ref: pb.Result(ref=ref, metadata={"refs.platforms": b"[]"}), grpc.StatusCode.INVALID_ARGUMENT),
+        (lambda ref: pb.Result(ref=ref, metadata={"source.date.epoch": b"x"}), grpc.StatusCode.INVALID_ARGUMENT),
+    ],
+)
+def test_results_that_make_no_sense_are_refused(client: BuildKit, result: Any, code: grpc.StatusCode) -> None:
+    with client.gateway() as build:
+        ref = build.solve(Definition=definition(files(MkFile("/f")))).ref
+        with pytest.raises(FailedError) as failure:
+            build.give(result(ref))
+        assert failure.value.code is code
+        build.give(pb.Result(ref=ref))  # there is still time
+        with pytest.raises(FailedError):
+            build.give(pb.Result(ref=ref))
+
+
+@pytest.mark.parametrize("data", [b"", b"nonsense", bytes(100)])
+def test_graphs_that_make_no_sense_are_refused(client: BuildKit, data: bytes) -> None:
+    with client.gateway() as build, pytest.raises(FailedError) as failure:
+        build.solve(Definition=ops_pb2.Definition(**{"def": [data]}))
+    assert failure.value.code is grpc.StatusCode.INVALID_ARGUMENT
+
+
 def test_another_frontend_makes_a_part(client: BuildKit) -> None:
     session = Session({"context": {"a": "one"}, "dockerfile": {"Dockerfile": "FROM busybox\nCOPY a /a\nENV A=1\n"}})
     with client.gateway(session) as build:

@@ -195,9 +195,7 @@ def test_a_build_has_a_trace_with_what_the_client_tells_of_it(client: BuildKit) 
 
 def test_blobs_are_listed_and_read_in_parts(client: BuildKit) -> None:
     found = record(client, build(client)).logs
-    info = client.call(
-        f"{CONTENT}Info", content_pb2.InfoRequest(digest=found.digest), content_pb2.InfoResponse
-    ).info
+    info = client.call(f"{CONTENT}Info", content_pb2.InfoRequest(digest=found.digest), content_pb2.InfoResponse).info
     assert (info.digest, info.size) == (found.digest, found.size)
     whole = blob(client, found.digest)
     assert blob(client, found.digest, offset=5, size=7) == whole[5:12]

@@ -97,6 +97,8 @@ def of_record(record: BuildRecord, sources: dict[str, str], document: bytes | No
     kind = getattr(errors, record.error_kind, errors.BoatyardError)
     code = next((code for known, code in _CODES if issubclass(kind, known)), Code.UNKNOWN)
     found = []
+    if record.frontend:
+        found.append(details.frontend(record.frontend, record.options.get("source", "")))
     if record.exit_code is not None:
         found.append(details.exit_code(record.exit_code))
     if record.failed_vertex:
@@ -108,8 +110,7 @@ def of_record(record: BuildRecord, sources: dict[str, str], document: bytes | No
 
 
 def _with(status: Status, extra: Iterable[Any]) -> Status:
-    status.details.extend(extra)
-    return status
+    return Status(code=status.code, message=status.message, details=[*extra, *status.details])
 
 
 def _shown(error: BaseException) -> BaseException:

@@ -48,15 +48,17 @@ def _fields(text: str) -> Iterator[str]:
         if character == '"':
             quoted = not quoted
         elif character == "," and not quoted:
-            yield field.strip()
+            yield _unquoted(field.strip())
             field = ""
             continue
         field += character
-    yield (
-        field.strip().removeprefix('"').removesuffix('"')
-        if field.count('"') == 2 and field[0] == '"'
-        else field.strip()
-    )
+    yield _unquoted(field.strip())
+
+
+def _unquoted(field: str) -> str:
+    if len(field) > 1 and field[0] == field[-1] == '"':
+        return field[1:-1].replace('""', '"')
+    return field
 
 
 def _term(text: str, now: float) -> Matcher:
