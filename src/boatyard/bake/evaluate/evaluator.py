@@ -31,7 +31,7 @@ from boatyard.bake.hcl.tree import (
     keyword,
 )
 from boatyard.bake.source import Span
-from boatyard.bake.values.convert import ConversionError, convert, unify
+from boatyard.bake.values.convert import ConversionError, convert, convertible, unify
 from boatyard.bake.values.type import ANY, BOOL, NUMBER, STRING, Any, ListOf, SetOf, TupleOf, Type, friendly
 from boatyard.bake.values.value import Value, boolean, list_of, number, object_of, string, tuple_of
 from boatyard.errors import DefinitionError
@@ -168,19 +168,16 @@ def _binary(expression: Binary, scope: Scope) -> Value:
 
 
 def _operated(expression: Binary, left: Value | DefinitionError, scope: Scope) -> Value:
-    """For && and ||, one side that decides is enough, whatever is wrong with the other."""
+    """For && and ||, one side that decides is enough, whatever is wrong with the other; but for its type."""
     operator = expression.operator
     type = operators.operand_type(operator)
     right: Value | DefinitionError
     try:
-        right = _operand(evaluate(expression.right, scope), type, expression.right.span, operator)
+        right = evaluate(expression.right, scope)
     except DefinitionError as error:
         right = error
-    if isinstance(left, Value):
-        try:
-            left = _operand(left, type, expression.left.span, operator)
-        except DefinitionError as error:
-            left = error
+    left = _side(expression.left, left, type, operator)
+    right = _side(expression.right, right, type, operator)
     if operator in ("&&", "||"):
         deciding = operator == "||"
         for side in (left, right):
@@ -194,6 +191,34 @@ def _operated(expression: Binary, left: Value | DefinitionError, scope: Scope) -
         return operators.apply(operator, left, right)
     except ConversionError as error:
         raise expression.span.error(str(error)) from None
+
+
+def _side(expression: Expression, found: Value | DefinitionError, type: Type, operator: str) -> Value | DefinitionError:
+    """What is null, or has no value, is wrong only where it is needed; what is of another type is wrong at once."""
+    if isinstance(found, Value):
+        if found.null and convertible(found.type, type) and not isinstance(type, Any):
+            return expression.span.error(f"this can't be an operand of {operator}: it must not be null")
+        return _operand(found, type, expression.span, operator)
+    if not convertible(_shape(expression), type):
+        raise found
+    return found
+
+
+def _shape(expression: Expression) -> Type:
+    """The type of an expression that has no value: what operators and templates give is known all the same."""
+    match expression:
+        case Parentheses():
+            return _shape(expression.inner)
+        case Binary():
+            return NUMBER if expression.operator in operators.ARITHMETIC else BOOL
+        case Unary():
+            return NUMBER if expression.operator == "-" else BOOL
+        case Template():
+            return STRING
+        case Tuple():
+            return TupleOf(tuple(map(_shape, expression.elements)))
+        case _:
+            return ANY
 
 
 def _operand(value: Value, type: Type, span: Span, operator: str) -> Value:
@@ -219,16 +244,16 @@ def _conditional(expression: Conditional, scope: Scope) -> Value:
     wanted, other = (expression.yes, expression.no) if chosen else (expression.no, expression.yes)
     value = evaluate(wanted, scope)
     try:
-        alternative = evaluate(other, scope)
+        alternative = evaluate(other, scope).type
     except DefinitionError:
-        return value
-    if isinstance(alternative.type, Any) or isinstance(value.type, Any):
-        return convert(value, alternative.type) if value.null else value
-    common = unify([value.type, alternative.type])
+        alternative = _shape(other)
+    if isinstance(alternative, Any) or isinstance(value.type, Any):
+        return convert(value, alternative) if value.null else value
+    common = unify([value.type, alternative])
     if common is None:
         raise expression.yes.span.to(expression.no.span).error(
             "both results of a conditional must be of one type: "
-            f"one is {friendly(value.type)}, the other {friendly(alternative.type)}"
+            f"one is {friendly(value.type)}, the other {friendly(alternative)}"
         )
     try:
         return convert(value, common)

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 
+from boatyard.bake.values import number as numbers
 from boatyard.bake.values.convert import ConversionError, convert
-from boatyard.bake.values.number import Number, magnitude, rounded
+from boatyard.bake.values.number import Number, rounded
 from boatyard.bake.values.type import ANY, BOOL, NUMBER, Any, Type
 from boatyard.bake.values.value import Value, boolean, number
 
@@ -21,11 +22,9 @@ def divided(left: Number, right: Number) -> Number:
 
 
 def remainder(left: Number, right: Number) -> Number:
-    """With the sign of `left`, as C has it."""
     if right == 0:
         raise ConversionError("division by zero")
-    whole = Fraction(magnitude(left)) % magnitude(right)
-    return -whole if left < 0 else whole
+    return numbers.remainder(left, right)
 
 
 def equal(left: Value, right: Value) -> bool:

@@ -46,9 +46,9 @@ def _subnet(prefix: Value, newbits: Value, number: Value) -> Value:
     length = network.prefixlen + bits
     if bits < 0 or length > network.max_prefixlen:
         raise CallError(f"a prefix of {network.prefixlen} bits can't be extended by {bits}", 1)
-    if not -(1 << bits) <= place < 1 << bits:
+    if not 0 <= place < 1 << bits:
         raise CallError(f"{bits} more bits give no network {place}", 2)
-    address = int(network.network_address) + ((place % (1 << bits)) << (network.max_prefixlen - length))
+    address = int(network.network_address) + (place << (network.max_prefixlen - length))
     return string(str(_at(network, address, length)))
 
 

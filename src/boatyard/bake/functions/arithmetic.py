@@ -40,8 +40,7 @@ def _divided(left: Number, right: Number) -> Number:
 def _remainder(left: Number, right: Number) -> Number:
     if right == 0:
         raise CallError("division by zero", 1)
-    found = Fraction(numbers.magnitude(left)) % numbers.magnitude(right)
-    return -found if left < 0 else found
+    return numbers.remainder(left, right)
 
 
 def _double(value: Value) -> float:

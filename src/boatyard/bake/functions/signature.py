@@ -47,7 +47,11 @@ class Function:
             missing = self.parameters[len(arguments)].name
             least = "at least " if self.variadic else ""
             raise CallError(f'expects {least}{_count(len(self.parameters))}: there is none for "{missing}"')
-        return self.implementation(*(self._taken(index, value) for index, value in enumerate(arguments)))
+        taken = [self._taken(index, value) for index, value in enumerate(arguments)]
+        try:
+            return self.implementation(*taken)
+        except ConversionError as error:  # of arguments to the type that they have in common
+            raise CallError(str(error)) from None
 
     def _taken(self, index: int, value: Value) -> Value:
         parameter = self.parameter(index)

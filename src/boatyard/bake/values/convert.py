@@ -8,7 +8,7 @@ Specification: zclconf/go-cty `cty/convert`: its "unsafe" conversions, the ones 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cmp_to_key
 
 from boatyard.bake.values import number as numbers
@@ -194,7 +194,13 @@ def _element(value: Value, wanted: Type) -> Type:
         return wanted
     if isinstance(value.type, ListOf | SetOf | MapOf):
         return value.type.element
-    return unify([each.type for each in value.elements()]) or ANY
+    return _common([each.type for each in value.elements()]) or ANY
+
+
+def _common(types: Iterable[Type]) -> Type | None:
+    """What elements of these types can all become; nulls become anything."""
+    known = [each for each in types if not isinstance(each, Any)]
+    return unify(known) if known else ANY
 
 
 def _alike(parts: Sequence[Value], kind: str) -> Sequence[Value]:
@@ -226,11 +232,9 @@ def _all_to_one(types: Sequence[Type], wanted: Type, safe: bool) -> bool:
     if not types:
         return True
     if isinstance(wanted, Any):
-        common = unify(types)
+        common = _common(types)
         if common is None:
             return False
-        if isinstance(common, Any):
-            return all(isinstance(each, Any) for each in types)
         wanted = common
     return all(convertible(each, wanted, safe=safe) for each in types)
 

@@ -94,6 +94,13 @@ def _plain(value: Fraction) -> str:
     return f"{sign}{whole}.{''.join(digits)}" if digits else f"{sign}{whole}"
 
 
+def remainder(left: Number, right: Number) -> Number:
+    """With the sign of `left`, as C has it. The quotient is rounded first: 1 % 0.1 is 0, though nothing is 0.1 exactly.
+    `right` is not zero."""
+    whole = int(rounded(Fraction(left) / right))
+    return left - rounded(right * whole)
+
+
 def magnitude(value: Number) -> Number:
     """Without its sign. (`abs` of this union is of no type for mypy.)"""
     return -value if value < 0 else value
