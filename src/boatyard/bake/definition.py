@@ -118,12 +118,3 @@ def merge(target: Target, other: Target) -> Target:
         }
     )
     return changed(target, **changes)
-
-
-def merge_groups(group: Group, other: Group) -> Group:
-    """The targets of both."""
-    return replace(
-        group,
-        targets=tuple(dict.fromkeys((*group.targets, *other.targets))),
-        description=other.description or group.description,
-    )

@@ -28,7 +28,9 @@ def resolved(found: Resolved) -> dict[str, object]:
 
 def _group(group: Group) -> dict[str, object]:
     described = {"description": group.description} if group.description else {}
-    return {**described, "targets": list(group.targets) or None}  # null: as Go writes it
+    # null is how Go writes a list that nobody has made: that of a compose file without anything to build.
+    none: list[str] | None = None if group.span is None else []
+    return {**described, "targets": list(group.targets) or none}
 
 
 def target_document(target: Target) -> dict[str, object]:

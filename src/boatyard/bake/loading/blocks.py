@@ -82,6 +82,8 @@ def check(block: Block) -> None:
                 f"a {block.type} has no attribute {name!r}",
                 hint=did_you_mean(name, known, otherwise=f"there are: {', '.join(sorted(allowed))}"),
             )
+    if block.type == "group" and "targets" not in block.body.settings:
+        raise block.span.error("a group needs targets", hint='write targets = ["NAME", ...]')
     for nested in block.body.blocks:
         hint = f"write {nested.type} = ..." if nested.type in known else None
         raise nested.span.error(f"a {block.type} has no blocks in it", hint=hint)

@@ -6,8 +6,9 @@ parse -> declare variables, functions, attributes -> name the blocks -> evaluate
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from boatyard.bake.definition import Definition, Group, Target, merge, merge_groups
+from boatyard.bake.definition import Definition, Group, Target, merge
 from boatyard.bake.functions.table import Surroundings, functions
 from boatyard.bake.hcl import documents, parser
 from boatyard.bake.hcl.tree import Block, File
@@ -115,7 +116,7 @@ def _merged(
         if isinstance(each, Target):
             targets[each.name] = merge(targets[each.name], each) if each.name in targets else each
         else:
-            groups[each.name] = each
+            groups[each.name] = replace(each, targets=tuple(dict.fromkeys(each.targets)))
     for group in matrices:
-        groups[group.name] = merge_groups(groups[group.name], group) if group.name in groups else group
+        groups.setdefault(group.name, group)
     return targets, groups
