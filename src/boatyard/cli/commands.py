@@ -67,8 +67,37 @@ _MANIFEST: Mapping[str, Entry] = {
     ),
 }
 
+_REGISTRY_USER: Mapping[str, Entry] = {
+    "add": Entry("boatyard.cli.registry.accounts:user_add", "Add a user"),
+    "ls": Entry("boatyard.cli.registry.accounts:user_ls", "List users", aliases=("list",)),
+    "rm": Entry(
+        "boatyard.cli.registry.accounts:user_rm", "Remove a user and all tokens of theirs", aliases=("remove",)
+    ),
+    "password": Entry("boatyard.cli.registry.accounts:user_password", "Set a user's password"),
+    "allow": Entry("boatyard.cli.registry.accounts:user_allow", "Set what a user may do, in place of what that was"),
+    "disable": Entry("boatyard.cli.registry.accounts:user_disable", "Let a user in no more, from the next request on"),
+    "enable": Entry("boatyard.cli.registry.accounts:user_enable", "Let a user in again"),
+    "two-factor": Entry(
+        "boatyard.cli.registry.accounts:user_two_factor", "Ask a user for a one-time password at each login"
+    ),
+}
+
+_REGISTRY_TOKEN: Mapping[str, Entry] = {
+    "create": Entry(
+        "boatyard.cli.registry.accounts:token_create",
+        "Make an access token, which is used in place of a password. It is shown this once",
+    ),
+    "ls": Entry(
+        "boatyard.cli.registry.accounts:token_ls", "List access tokens, of one user or of all", aliases=("list",)
+    ),
+    "revoke": Entry("boatyard.cli.registry.accounts:token_revoke", "Make an access token worthless, at once"),
+}
+
 _REGISTRY: Mapping[str, Entry] = {
     "serve": Entry("boatyard.cli.registry.serve:serve", "Serve a registry: OCI distribution 1.1, from a directory"),
+    "gc": Entry("boatyard.cli.registry.serve:gc", "Remove what no manifest needs, while the registry may be serving"),
+    "user": _group("Manage the users of a registry on this machine", _REGISTRY_USER),
+    "token": _group("Manage the access tokens of its users", _REGISTRY_TOKEN),
 }
 
 COMMANDS: Mapping[str, Entry] = {

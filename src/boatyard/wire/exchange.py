@@ -17,6 +17,7 @@ from boatyard.wire.bulk import BulkBody
 from boatyard.wire.peer import Peer
 from boatyard.wire.rawstream import RawStream
 
+_READ = 1 << 18
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -64,7 +65,7 @@ class Exchange:
             "asgi": {"version": "3.0", "spec_version": "2.4"},
             "http_version": request.http_version.decode("ascii"),
             "method": request.method.decode("ascii"),
-            "scheme": "http",
+            "scheme": "https" if self._connection.transport.get_extra_info("sslcontext") else "http",
             "path": unquote(raw_path.decode("latin-1")),
             "raw_path": raw_path,
             "query_string": query,
@@ -198,7 +199,10 @@ class Exchange:
         self._connection.h11.send_with_data_passthrough(h11.Data(data=cast(bytes, _Elsewhere(count))))
         loop, transport = asyncio.get_running_loop(), self._connection.transport
         try:
-            sent = await loop.sendfile(transport, file, offset, count, fallback=False)
+            if transport.get_extra_info("sslcontext"):
+                sent = await self._send_encrypted(file.fileno(), offset, count)
+            else:
+                sent = await loop.sendfile(transport, file, offset, count, fallback=False)
         except (OSError, RuntimeError) as error:  # asyncio's words for a transport that is closing
             transport.abort()
             raise ClientGoneError("the client has gone") from error
@@ -206,6 +210,19 @@ class Exchange:
             transport.abort()
             raise RuntimeError(f"a file of {count} bytes had only {sent}")
         self._send_body(b"", more=False)
+
+    async def _send_encrypted(self, file: int, offset: int, count: int) -> int:
+        sent = 0
+        while sent < count and (
+            data := await asyncio.to_thread(os.pread, file, min(count - sent, _READ), offset + sent)
+        ):
+            self._connection.write(data)
+            sent += len(data)
+            if self._writable is not None:
+                await asyncio.shield(self._writable)
+            if self._gone:
+                raise ClientGoneError("the client has gone")
+        return sent
 
     def _take_body(self, size: int) -> BulkBody | None:
         if self.scope["http_version"] != "1.1" or self._complete or self._gone:

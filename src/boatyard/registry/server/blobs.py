@@ -48,7 +48,7 @@ async def get(registry: Registry, request: Request) -> None:
         raise blob_unknown(digest) from error
     with file:
         await request.answer_file(status, headers, file, first, count)
-    registry.metrics.sent += count
+    registry.metrics.add("sent_bytes", count)
 
 
 async def _found(registry: Registry, name: str, digest: Digest) -> int:

@@ -95,6 +95,7 @@ async def put(registry: Registry, request: Request) -> None:
         headers.append((b"oci-subject", facts.subject.encode("ascii")))
     if request.parameter("tag") is not None:
         headers.append((b"oci-tag", ", ".join(tags).encode("ascii")))
+    registry.metrics.add("manifests_pushed")
     await request.answer(201, headers)
 
 

@@ -8,6 +8,7 @@ The event loop reads through a connection of its own, which never waits for a wr
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -67,6 +68,38 @@ MIGRATIONS = (
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX tags_by_digest ON tags (repository, digest);
     """,
+    """
+    CREATE TABLE users (
+        name TEXT PRIMARY KEY,
+        password TEXT NOT NULL,
+        grants TEXT NOT NULL,            -- JSON list of PATTERN=ACTIONS
+        secret TEXT,                     -- of one-time passwords; NULL: no second factor
+        last_step INTEGER NOT NULL DEFAULT -1,  -- time step of the last one-time password used
+        disabled INTEGER NOT NULL DEFAULT 0,
+        created REAL NOT NULL
+    ) STRICT;
+    CREATE TABLE recovery_codes (
+        user TEXT NOT NULL REFERENCES users (name) ON DELETE CASCADE,
+        code TEXT NOT NULL,              -- SHA-256
+        PRIMARY KEY (user, code)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE tokens (                -- personal access tokens
+        id TEXT PRIMARY KEY,
+        user TEXT NOT NULL REFERENCES users (name) ON DELETE CASCADE,
+        name TEXT NOT NULL,
+        hash TEXT NOT NULL UNIQUE,       -- SHA-256 of the token
+        grants TEXT NOT NULL,
+        created REAL NOT NULL,
+        expires REAL,
+        used REAL,
+        UNIQUE (user, name)
+    ) STRICT;
+    CREATE TABLE signing_keys (          -- of bearer tokens
+        id TEXT PRIMARY KEY,
+        key BLOB NOT NULL,               -- Ed25519, raw
+        created REAL NOT NULL
+    ) STRICT;
+    """,
 )
 
 
@@ -108,6 +141,13 @@ class Records:
         return cast(int, self._reader.execute("PRAGMA data_version").fetchone()[0])
 
     # Reading
+
+    def row(self, statement: str, parameters: Sequence[object] = ()) -> tuple[Any, ...] | None:
+        found: tuple[Any, ...] | None = self._reader.execute(statement, parameters).fetchone()
+        return found
+
+    def rows(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        return self._reader.execute(statement, parameters).fetchall()
 
     def repository(self, name: str) -> int | None:
         row = self._reader.execute("SELECT id FROM repositories WHERE name = ?", (name,)).fetchone()
@@ -158,6 +198,25 @@ class Records:
         )
         return [name for (name,) in rows]
 
+    def summary(self, name: str) -> dict[str, Any] | None:
+        """Of a repository: how many tags it has, bytes of its blobs, when a tag was last set."""
+        row = self.row(
+            "SELECT (SELECT count(*) FROM tags WHERE repository = id),"
+            " (SELECT coalesce(sum(size), 0) FROM links WHERE repository = id),"
+            " (SELECT max(updated) FROM tags WHERE repository = id) FROM repositories WHERE name = ?",
+            (name,),
+        )
+        return {"name": name, "tagCount": row[0], "size": row[1], "updated": row[2]} if row else None
+
+    def tag_rows(self, name: str, last: str, most: int) -> list[tuple[str, float, ManifestRow]]:
+        rows = self.rows(
+            "SELECT t.name, t.updated, m.digest, m.media_type, m.size FROM repositories r"
+            " JOIN tags t ON t.repository = r.id JOIN manifests m ON m.repository = r.id AND m.digest = t.digest"
+            " WHERE r.name = ? AND t.name > ? ORDER BY t.name LIMIT ?",
+            (name, last, most),
+        )
+        return [(row[0], row[1], ManifestRow(*row[2:])) for row in rows]
+
     def referrers(self, repository: int, subject: str, artifact_type: str, last: str, most: int) -> list[ManifestRow]:
         """`artifact_type` "": of any."""
         rows = self._reader.execute(
@@ -168,6 +227,16 @@ class Records:
         return [_row(row) for row in rows]
 
     # Writing
+
+    def signing_keys(self) -> list[tuple[str, bytes]]:
+        """Newest first; there is one after the first call."""
+        read = "SELECT id, key FROM signing_keys ORDER BY created DESC"
+        if not (found := self.rows(read)):
+            with self.writing() as connection:
+                if not (found := connection.execute(read).fetchall()):
+                    found = [(os.urandom(8).hex(), os.urandom(32))]
+                    connection.execute("INSERT INTO signing_keys VALUES (?, ?, ?)", (*found[0], self._clock()))
+        return found
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:

@@ -5,6 +5,7 @@ Specification: OCI distribution-spec 1.1, "Error Codes".
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import msgspec
@@ -65,6 +66,11 @@ def manifest_unknown(reference: str) -> RefusedError:
 
 def manifest_invalid(why: str) -> RefusedError:
     return RefusedError(400, "MANIFEST_INVALID", f"manifest invalid: {why}")
+
+
+def too_many(wait: float) -> RefusedError:
+    headers = [(b"retry-after", b"%d" % math.ceil(wait))]
+    return RefusedError(429, "TOOMANYREQUESTS", "too many requests", headers=headers)
 
 
 def method_not_allowed(allowed: str) -> RefusedError:

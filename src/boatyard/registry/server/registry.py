@@ -8,14 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from boatyard.registry.server.accounts import Accounts
+from boatyard.registry.server.guard import Guard
 from boatyard.registry.server.memory import Manifests
 from boatyard.registry.server.metrics import Metrics
 from boatyard.registry.server.records import Records
-from boatyard.registry.server.request import Request
 from boatyard.registry.server.settings import Settings
 from boatyard.registry.server.store import BlobStore
 
-RECEIVING = 32
+RECEIVING = 16
 """Bodies that are received at once by one process; each takes two pieces of memory."""
 
 
@@ -26,19 +27,26 @@ class Registry:
     blobs: BlobStore
     manifests: Manifests
     metrics: Metrics
+    accounts: Accounts
+    guard: Guard
     clock: Callable[[], float] = time.time
     receiving: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(RECEIVING))
 
     def close(self) -> None:
         self.records.close()
 
-    def may_pull(self, request: Request, name: str) -> bool:
-        """Whether the sender of a request may read another repository, too."""
-        return True
 
-
-def open_registry(settings: Settings, *, clock: Callable[[], float] = time.time) -> Registry:
-    """Blocks. For one process; others may have the same root open."""
+def open_registry(
+    settings: Settings,
+    *,
+    clock: Callable[[], float] = time.time,
+    metrics: Metrics | None = None,
+    processes: int = 1,
+) -> Registry:
+    """Blocks. For one process; others may have the same root open: `processes` in all."""
     blobs = BlobStore(Path(settings.root))
     records = Records(Path(settings.root) / "registry.db", clock=clock)
-    return Registry(settings, records, blobs, Manifests(records), Metrics(), clock)
+    accounts = Accounts(records, clock=clock, cost=settings.password_cost)
+    guard = Guard(settings, records, accounts, clock=clock, share=processes)
+    counted = metrics or Metrics(Metrics.make(1), 0)
+    return Registry(settings, records, blobs, Manifests(records), counted, accounts, guard, clock)

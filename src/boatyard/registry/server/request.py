@@ -9,11 +9,12 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from boatyard.registry.server.admission import EVERYBODY, Admitted
 from boatyard.registry.server.refusal import RefusedError
 from boatyard.registry.server.route import Route
 from boatyard.wire.asgi import ClientGoneError, Receive, Scope, Send, bulk
 
-PIECE = 512 << 10
+PIECE = 1 << 20
 """Bytes of a blob that are received or read at once."""
 _READ_OVER = 256 << 10
 _VERSION = (b"docker-distribution-api-version", b"registry/2.0")
@@ -31,11 +32,17 @@ class Request:
         self._receive = receive
         self._send = send
         self.status = 0
+        self.admitted: Admitted = EVERYBODY
         self._body_read = False
 
     def header(self, name: bytes) -> str:
         """Of several, one list; "" when there is none."""
         return ",".join(value.decode("latin-1") for key, value in self.scope["headers"] if key == name)
+
+    @property
+    def address(self) -> str:
+        client = self.scope["client"]
+        return str(client[0]) if client else ""
 
     @cached_property
     def query(self) -> dict[str, list[str]]:

@@ -18,7 +18,26 @@ _NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 LONGEST_NAME = 255
 
-Kind = Literal["root", "catalog", "blob", "uploads", "upload", "manifest", "tags", "referrers"]
+Kind = Literal[
+    "root",
+    "catalog",
+    "blob",
+    "uploads",
+    "upload",
+    "manifest",
+    "tags",
+    "referrers",
+    "token",
+    "metrics",
+    "repositories",
+    "repository",
+    "image",
+    "session",
+    "own tokens",
+    "own token",
+]
+
+_OWN = "/boat/registry/v1/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +56,7 @@ def parse(path: str) -> Route:
     if path == "/v2/_catalog":
         return Route("catalog")
     if not path.startswith("/v2/"):
-        raise _nothing(path)
+        return _own(path)
     parts = path[4:].split("/")
     if parts[-2:] == ["tags", "list"]:
         return Route("tags", _name(parts[:-2]))
@@ -49,6 +68,23 @@ def parse(path: str) -> Route:
     if kind is None:
         raise _nothing(path)
     return Route(kind, _name(parts[:-2]), parts[-1])  # type: ignore[arg-type]
+
+
+def _own(path: str) -> Route:
+    """What other registries don't have."""
+    if path in ("/token", "/metrics"):
+        return Route("token" if path == "/token" else "metrics")
+    first, _, rest = path.removeprefix(_OWN).partition("/") if path.startswith(_OWN) else ("", "", "")
+    if first == "repositories":
+        return Route("repository", _name([rest])) if rest else Route("repositories")
+    if first == "images" and "/" in rest:
+        name, _, reference = rest.rpartition("/")
+        return Route("image", _name([name]), reference)
+    if first == "session" and not rest:
+        return Route("session")
+    if first == "tokens":
+        return Route("own token", rest=rest) if rest else Route("own tokens")
+    raise _nothing(path)
 
 
 def is_name(text: str) -> bool:

@@ -12,6 +12,7 @@ import errno
 import gc
 import logging
 import os
+import random
 import signal
 import socket
 import time
@@ -19,8 +20,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from boatyard.errors import ConflictError, InvalidError, StorageError
+from boatyard.errors import BoatyardError, ConflictError, InvalidError, StorageError
 from boatyard.registry.server.application import Application
+from boatyard.registry.server.collection import collect
+from boatyard.registry.server.metrics import Metrics
 from boatyard.registry.server.registry import Registry, open_registry
 from boatyard.registry.server.settings import Settings
 from boatyard.wire.limits import Limits
@@ -75,19 +78,42 @@ async def serve(
     grace: float = GRACE,
     clock: Callable[[], float] = time.time,
     on_ready: Callable[[Registry], None] = lambda registry: None,
+    metrics: Metrics | None = None,
+    processes: int = 1,
 ) -> None:
     """Serve in this process, at a bound socket, until told to stop; then what runs has `grace` seconds."""
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="blocking"))
-    registry = open_registry(settings, clock=clock)
+    registry = open_registry(settings, clock=clock, metrics=metrics, processes=processes)
     try:
         server = Server(Application(registry), limits=_LIMITS)
         await server.listen(sock, tls=tls)
         on_ready(registry)
+        collecting = asyncio.create_task(_keep_collecting(registry))
         await stopping.wait()
+        collecting.cancel()
         await server.stop(grace)
     finally:
         registry.close()
+
+
+async def _keep_collecting(registry: Registry) -> None:
+    """Which of the processes is first, the others find less to do."""
+    settings = registry.settings
+    while settings.collect_every:
+        await asyncio.sleep(settings.collect_every * random.uniform(0.9, 1.1))
+        try:
+            done = await asyncio.to_thread(
+                collect,
+                registry.records,
+                registry.blobs,
+                now=registry.clock(),
+                grace=settings.grace,
+                untagged=settings.collect_untagged,
+            )
+            log.info("collected: %s", done)
+        except BoatyardError as error:
+            log.error("can't collect garbage: %s", error.message)
 
 
 def run(
@@ -97,14 +123,16 @@ def run(
     open_registry(settings).close()  # makes what isn't there, once
     if len(sockets) == 1:
         on_ready()
-        asyncio.run(_until_signal(settings, sockets[0], tls))
+        asyncio.run(_until_signal(settings, sockets[0], tls, Metrics(Metrics.make(1), 0), 1))
         return
     for sock in sockets:
         sock.listen(512)
     Supervisor(settings, sockets, tls).run(on_ready)
 
 
-async def _until_signal(settings: Settings, sock: socket.socket, tls: ssl.SSLContext | None) -> None:
+async def _until_signal(
+    settings: Settings, sock: socket.socket, tls: ssl.SSLContext | None, metrics: Metrics, processes: int
+) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -112,7 +140,7 @@ async def _until_signal(settings: Settings, sock: socket.socket, tls: ssl.SSLCon
     # What is alive now lives as long as the server. The command that this is had turned the collector off.
     gc.freeze()
     gc.enable()
-    await serve(settings, sock, stopping, tls=tls)
+    await serve(settings, sock, stopping, tls=tls, metrics=metrics, processes=processes)
 
 
 class Supervisor:
@@ -124,6 +152,7 @@ class Supervisor:
         self._tls = tls
         self._workers: dict[int, tuple[socket.socket, float]] = {}
         self._stopping = False
+        self._shared = Metrics.make(len(sockets))
 
     def run(self, on_ready: Callable[[], None]) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -154,7 +183,8 @@ class Supervisor:
             for other in self._sockets:
                 if other is not sock:
                     other.close()
-            asyncio.run(_until_signal(self._settings, sock, self._tls))
+            metrics = Metrics(self._shared, self._sockets.index(sock))
+            asyncio.run(_until_signal(self._settings, sock, self._tls, metrics, len(self._sockets)))
             status = 0
         except BaseException:
             # The boundary of the process: nothing of the supervisor's may run in it.

@@ -44,7 +44,7 @@ async def _mount(registry: Registry, request: Request, name: str, digest: Digest
     """Whether the blob was found where the client says, or (it needn't say) where the client may read."""
     sources = [source] if source else registry.records.linked_anywhere(digest)
     for each in sources:
-        allowed = is_name(each) and registry.may_pull(request, each)
+        allowed = is_name(each) and request.admitted.may("repository", each, "pull")
         if allowed and await asyncio.to_thread(registry.records.mount_blob, name, digest, each):
             return True
     return False
@@ -98,6 +98,7 @@ async def _finish(registry: Registry, request: Request, id: str, digest: Digest)
         await asyncio.to_thread(registry.records.link_blob, name, digest, upload.offset, upload.publisher(digest))
     finally:
         await asyncio.to_thread(upload.close)
+    registry.metrics.add("blobs_pushed")
     await request.answer(201, _located(name, digest))
 
 
@@ -118,7 +119,7 @@ async def _receive(registry: Registry, request: Request, upload: Upload, id: str
         async for piece in request.body():
             await asyncio.to_thread(upload.write, piece)
     received = upload.offset - begun
-    registry.metrics.received += received
+    registry.metrics.add("received_bytes", received)
     if said is not None and said != received:
         await asyncio.to_thread(upload.truncate, begun)
         raise RefusedError(400, "SIZE_INVALID", f"the chunk's range has {said} bytes, its content {received}")

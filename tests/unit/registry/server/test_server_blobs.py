@@ -302,7 +302,7 @@ def test_a_truncated_push_leaves_no_blob(server: Served) -> None:
 
 def test_a_length_that_is_too_short_makes_another_blob_of_it(server: Served) -> None:
     """What comes behind it is no request."""
-    data = b"0123456789"
+    data = b"0123456789\r\n\r\n"
     location = server.begin("lying")
     with socket.create_connection(("127.0.0.1", server.port)) as sock:
         head = f"PUT {location}?digest={sha256(data)} HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n"
