@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import queue
 import stat
+import tarfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -236,6 +238,30 @@ def test_graphs_are_inputs_of_frontends(client: BuildKit) -> None:
     with client.gateway() as build:
         result = build.solve(Frontend="dockerfile.v0", FrontendInputs={"dockerfile": text, "context": context})
         assert build.call("ReadFile", pb.ReadFileRequest(Ref=result.ref.id, FilePath="/x")).Data == b"from a graph"
+        build.give(result)
+
+
+def test_named_contexts_are_graphs_where_buildx_builds_one_target_on_another(client: BuildKit) -> None:
+    session = Session()
+    client.dockerfile(
+        "FROM base\nCOPY --from=base /x /y\n",
+        session,
+        FrontendAttrs={"context:base": "input:0-base"},
+        FrontendInputs={"0-base": definition(files(MkFile("/x", b"from a graph")))},
+        Exporters=[control.Exporter(Type="tar")],
+    )
+    with tarfile.open(fileobj=io.BytesIO(session.outputs["0"])) as tar:
+        assert sorted(tar.getnames()) == ["x", "y"]
+
+
+def test_graphs_that_a_clients_own_frontend_brings_are_no_inputs_of_its_request(client: BuildKit) -> None:
+    text = definition(files(MkFile("/Dockerfile", b"FROM base\nCOPY --from=base /x /y\n")))
+    base = definition(files(MkFile("/x", b"from a graph")))
+    options = {"context:base": "input:0-base"}
+    with client.gateway(FrontendAttrs=options) as build:
+        inputs = {"dockerfile": text, "context": text, "0-base": base}
+        result = build.solve(Frontend="dockerfile.v0", FrontendOpt=options, FrontendInputs=inputs)
+        assert build.call("ReadFile", pb.ReadFileRequest(Ref=result.ref.id, FilePath="/y")).Data == b"from a graph"
         build.give(result)
 
 

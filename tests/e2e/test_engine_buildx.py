@@ -115,3 +115,18 @@ def test_a_client_that_ends_takes_its_build_along(command: Docker, with_: signal
     os.killpg(process.pid, with_)  # the docker command runs buildx as a process of its own
     process.wait(30)
     until(lambda: not sleeping(marker), "the step goes on")
+
+
+def test_targets_are_built_on_targets(command: Docker, project: Path) -> None:
+    definition = write_files(
+        project,
+        {
+            "docker-bake.hcl": 'group "default" { targets = ["one", "two"] }\n'
+            'target "one" { tags = ["baked:one"] }\n'
+            'target "two" {\n  contexts = { base = "target:one" }\n  tags = ["baked:two"]\n'
+            '  dockerfile-inline = "FROM base\\nCOPY --from=base /data /copy\\n"\n}\n'
+        },
+    )
+    command.run("buildx", "bake", "--load", cwd=definition)
+    two = json.loads(command.run("inspect", "baked:two").stdout)[0]
+    assert two["Config"]["Cmd"] == ["x"]

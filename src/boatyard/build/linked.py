@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Container, Mapping
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -79,15 +79,19 @@ class LinkedBuilds:
     def claim_step(self, id: str, digest: str) -> None:
         self._owners.setdefault(digest, id)
 
-    async def opened(self, options: Mapping[str, str], run: Run, path: tuple[str, ...] = ()) -> Inputs:
-        """Options that name inputs, with these inputs. InvalidError for one that isn't there, or that leads back to one
-        of `path`."""
+    async def opened(
+        self, options: Mapping[str, str], run: Run, path: tuple[str, ...] = (), given: Container[str] = ()
+    ) -> Inputs:
+        """Options that name inputs, with these inputs; those that are `given`, as graphs, are left as they are.
+        InvalidError for one that isn't there, or that leads back to one of `path`."""
         changed = dict(options)
         edges: dict[str, Edge | None] = {}
         for name, value in options.items():
             if not name.startswith(_CONTEXT) or not value.startswith(_INPUT):
                 continue
             id = value.removeprefix(_INPUT)
+            if id in given:
+                continue
             if id in path:
                 raise InvalidError(f"linked builds lead back to themselves: {' -> '.join((*path, id))}")
             result = await self._result(id, run, path)
@@ -135,9 +139,9 @@ class Bridges:
     def own(self) -> JobBridge:
         return self.make(self.context, self.known, self.tell)
 
-    async def opened(self, options: Mapping[str, str]) -> Inputs:
+    async def opened(self, options: Mapping[str, str], given: Container[str]) -> Inputs:
         """The options, with what they name as inputs; the frontends of those have run then."""
-        return await self.linked.opened(options, self._run)
+        return await self.linked.opened(options, self._run, given=given)
 
     async def _run(self, id: str, inputs: Inputs) -> FrontendResult:
         def tell(event: Event) -> None:

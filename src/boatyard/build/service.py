@@ -305,12 +305,13 @@ class BuildService:
             result = FrontendResult(images=(image,), files=request.graph.files)
         else:
             options = told_apart(request.options, request.label) if request.label else request.options
-            opened = await bridges.opened(options)
             inputs = {name: (await bridge.passed(graph)).root for name, graph in request.inputs.items()}
-            asked = FrontendRequest(opened.options, {**inputs, **opened.edges})
             if request.frontend is not None:
-                result = await request.frontend(bridge, asked)
+                # What its options name as inputs, it brings along itself, when it asks.
+                result = await request.frontend(bridge, FrontendRequest(options, inputs))
             else:
+                opened = await bridges.opened(options, inputs)
+                asked = FrontendRequest(opened.options, {**inputs, **opened.edges})
                 result = await bridge.run_frontend(_frontend_name(request), asked)
         result = await passed(bridge, result)
         known.graphs.extend(Graph(image.edge, result.files) for image in result.images)
