@@ -61,6 +61,7 @@ from boatyard.image.snapshot.area import remove_tree
 from boatyard.image.snapshot.choice import choose_snapshotter
 from boatyard.image.store import ImageStore
 from boatyard.image.transfer import ImageTransfer
+from boatyard.registry import certificates
 from boatyard.registry.hosts import Hosts, HostSettings
 from boatyard.registry.hub import Hub
 from boatyard.runtime import doctor
@@ -284,7 +285,16 @@ def _open_stores(config: Config, root: Path, stack: AsyncExitStack, events: Even
 def _hosts(config: Config) -> Hosts:
     return Hosts(
         {
-            domain: HostSettings(registry.mirrors, registry.http, registry.insecure, registry.ca)
+            domain: HostSettings(
+                registry.mirrors,
+                registry.http,
+                registry.insecure,
+                (*registry.ca, *certificates.authorities(registry.tls_directories)),
+                (
+                    *((pair.cert, pair.key) for pair in registry.keypair),
+                    *certificates.keypairs(registry.tls_directories),
+                ),
+            )
             for domain, registry in config.registry.items()
         }
     )

@@ -15,13 +15,14 @@ _HUB = "registry-1.docker.io"
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """`host` may have a port. `prefix`: a path before `/v2/`, without a slash at its end. `ca`: files of certificates
-    that are trusted besides the system's. `keypair`: files of a certificate and its key, to be known by."""
+    that are trusted besides the system's. `keypairs`: files of certificates and
+    their keys, to be known by; of those that would do for a server, the first."""
 
     host: str
     plain: bool = False
     verify: bool = True
     ca: tuple[str, ...] = ()
-    keypair: tuple[str, str] | None = None
+    keypairs: tuple[tuple[str, str], ...] = ()
     prefix: str = ""
     mirror_of: str = ""
     """The registry's domain, when this isn't the registry itself."""
@@ -40,7 +41,7 @@ class HostSettings:
     http: bool = False
     insecure: bool = False
     ca: tuple[str, ...] = ()
-    keypair: tuple[str, str] | None = None
+    keypairs: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +77,14 @@ class Hosts:
             plain=scheme == "http" if separator else endpoint.plain,
             verify=endpoint.verify,
             ca=endpoint.ca,
-            keypair=endpoint.keypair,
+            keypairs=endpoint.keypairs,
             prefix=f"/{path.strip('/')}" if path.strip("/") else "",
             mirror_of=domain,
         )
 
 
 def _endpoint(host: str, settings: HostSettings) -> Endpoint:
-    return Endpoint(host, plain=settings.http, verify=not settings.insecure, ca=settings.ca, keypair=settings.keypair)
+    return Endpoint(host, plain=settings.http, verify=not settings.insecure, ca=settings.ca, keypairs=settings.keypairs)
 
 
 def is_loopback(host: str) -> bool:

@@ -22,7 +22,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from boatyard import __version__
-from boatyard.errors import CancelledBuildError, UnavailableError, UnsupportedError
+from boatyard.errors import CancelledBuildError, InvalidError, UnavailableError, UnsupportedError
 from boatyard.image.interruption import Stop
 from boatyard.registry.hosts import Endpoint, is_loopback
 from boatyard.registry.request import Body, Request, shown
@@ -291,19 +291,39 @@ class _SecurePool(urllib3.HTTPSConnectionPool):
 
 
 def _pool(endpoint: Endpoint | None, proxy: str | None) -> urllib3.PoolManager:
-    context = ssl.create_default_context()
-    if endpoint is not None:
-        for file in endpoint.ca:
-            context.load_verify_locations(file)
-        if endpoint.keypair:
-            context.load_cert_chain(*endpoint.keypair)
-        if not endpoint.verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
+    context = _security(endpoint) if endpoint else ssl.create_default_context()
     options: dict[str, Any] = {"num_pools": 16, "maxsize": _CONNECTIONS, "ssl_context": context}
     pool = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
     pool.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
     return pool
+
+
+def _security(endpoint: Endpoint) -> ssl.SSLContext:
+    """InvalidError names the file that is no good."""
+    context = ssl.create_default_context()
+    for file in endpoint.ca:
+        with _reading(file, endpoint):
+            context.load_verify_locations(file)
+    # OpenSSL keeps one of each kind of key, the last that it is given.
+    for certificate, key in reversed(endpoint.keypairs):
+        with _reading(f"{certificate} and {key}", endpoint):
+            context.load_cert_chain(certificate, key)
+    if not endpoint.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+@contextmanager
+def _reading(files: str, endpoint: Endpoint) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        # OpenSSL's own errors are such, too.
+        raise InvalidError(
+            f"can't use {files} for {endpoint.host}: {error.strerror or error}",
+            hint="certificates and keys of registries are files in PEM form, named in the daemon's configuration",
+        ) from error
 
 
 def _check_redirect(scheme: str, url: str) -> None:

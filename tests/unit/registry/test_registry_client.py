@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +14,14 @@ from typing import BinaryIO
 
 import pytest
 
-from boatyard.errors import CancelledBuildError, DeniedError, IntegrityError, NotFoundError, UnavailableError
+from boatyard.errors import (
+    CancelledBuildError,
+    DeniedError,
+    IntegrityError,
+    InvalidError,
+    NotFoundError,
+    UnavailableError,
+)
 from boatyard.image import digest as digests
 from boatyard.image import documents, spec
 from boatyard.image import reference as references
@@ -22,7 +30,7 @@ from boatyard.image.content.memory import MemoryStore
 from boatyard.image.digest import Digest
 from boatyard.image.interruption import Stop
 from boatyard.image.spec import Descriptor
-from boatyard.registry import referrers
+from boatyard.registry import certificates, referrers
 from boatyard.registry.copy import copy
 from boatyard.registry.credential import Anonymous, Credential
 from boatyard.registry.hosts import Hosts, HostSettings
@@ -31,6 +39,7 @@ from boatyard.registry.push import Pusher
 from boatyard.registry.repository import Document, Registries, Repository
 from boatyard.registry.tokens import Tokens
 from boatyard.registry.transport import Transport
+from fixtures.certificates import Authority
 from fixtures.images import AMD64, ARM64, layer_tar, make_image, make_index
 from fixtures.registry import Handler, Registry, once, serve
 
@@ -377,3 +386,36 @@ def test_referrers_are_kept_under_a_tag_where_there_is_no_api(
     assert [each.digest for each in referrers.find(repository, target.digest)] == attached
     assert [each.digest for each in referrers.find(repository, target.digest, "application/x.two")] == attached[1:]
     assert referrers.find(repository, digests.of_bytes(b"other")) == ()
+
+
+def test_directories_of_certificates_open_a_registry_that_wants_one(
+    image: tuple[MemoryStore, Descriptor], tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path / "authority")
+    server, client = authority.sign("server"), authority.sign("client")
+    wanting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    wanting.load_cert_chain(server.cert, server.key)
+    wanting.load_verify_locations(authority.ca)
+    wanting.verify_mode = ssl.CERT_REQUIRED
+    directory = tmp_path / "certs.d"
+    directory.mkdir()
+    Path(authority.ca).rename(directory / "authority.crt")
+    Path(client.cert).rename(directory / "client.cert")
+    Path(client.key).rename(directory / "client.key")
+    directories = (str(tmp_path / "there is none"), str(directory))
+    settings = HostSettings(ca=certificates.authorities(directories), keypairs=certificates.keypairs(directories))
+    store, named = image
+    with serve(wanting) as registry:
+        push(open_repository(registry, hosts=Hosts({registry.host: settings})), store, named, "v1")
+        with pytest.raises(UnavailableError):
+            pulled(open_repository(registry, hosts=Hosts({registry.host: HostSettings(ca=settings.ca)})))
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_certificates_that_are_no_good_are_named(registry: Registry, tmp_path: Path, content: str | None) -> None:
+    file = tmp_path / "team.pem"
+    if content is not None:
+        file.write_text(content)
+    for settings in (HostSettings(ca=(str(file),)), HostSettings(keypairs=((str(file), str(file)),))):
+        with pytest.raises(InvalidError, match=r"team\.pem"):
+            open_repository(registry, hosts=Hosts({registry.host: settings})).tags()

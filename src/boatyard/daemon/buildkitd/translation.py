@@ -126,9 +126,6 @@ class _Translation:
         for key, old in (("debug", document.debug), ("trace", document.trace)):
             if old:
                 yield f"the key {key!r} is deprecated: use log.level = {key!r}"
-        if document.registry:
-            names = ", ".join(document.registry)
-            yield f"pulling from registries is not supported yet: what is configured for {names} has no effect"
         cni = (worker.cni_config_path, worker.cni_binary_path, worker.cni_pool_size)
         if any(cni) or any(name.startswith("oci-cni-") for name in self._flags):
             yield "CNI is not supported yet: its settings have no effect"
@@ -139,7 +136,7 @@ class _Translation:
         if document.ghacache or document.cache.gha:
             yield "GitHub's cache is not supported yet: its settings have no effect"
         if document.system.max_registry_concurrency is not None:
-            yield "pulling from registries is not supported yet: system.maxRegistryConcurrency has no effect"
+            yield "system.maxRegistryConcurrency has no effect: how much is fetched at once has bounds of its own"
         if document.otel.socket_path or "otel-socket-path" in self._flags:
             yield "steps are not traced yet: the socket for their traces has no effect"
         if document.grpc.security_descriptor:
