@@ -142,6 +142,12 @@ async def test_an_agent_and_known_hosts_that_the_client_gives_are_used(
     assert "StrictHostKeyChecking=yes" in said
 
 
+async def test_what_ssh_says_of_a_failure_is_told(workshop: Workshop) -> None:
+    op = step(workshop, "ssh://git@127.0.0.1:1/thing.git", knownsshhosts="host ssh-ed25519 AA")
+    with pytest.raises(UnavailableError, match="port 1: Connection refused"):
+        await op.cache_map(Told())
+
+
 async def test_cancelling_ends_git_and_what_it_started(git: Wrapped, workshop: Workshop, repository: Path) -> None:
     git.stall("checkout")
     op = step(workshop, f"file://{repository}")

@@ -54,6 +54,8 @@ class Filter:
             names = os.listdir(directory)
         finally:
             os.close(directory)
+        if not above and not names:
+            return "the build context is empty; with a Dockerfile from standard input, give one: `-f - DIRECTORY`"
         excluding = PatternMatcher(self.exclude)
         names = [each for each in names if not excluding.matches(posixpath.join(above, each))]
         close = difflib.get_close_matches(name.lower(), [each.lower() for each in names], 1)

@@ -415,4 +415,6 @@ def translated(error: OSError, path: str) -> BoatyardError:
             f"can't make /{path[:100]}...: the name or path is too long",
             hint="a name has at most 255 bytes, a path 4,095",
         )
-    return InvalidError(f"can't make /{path}: {error.strerror or error}")
+    # Whose files are others', devices, some attributes: only root may make them.
+    hint = "start the daemon as root" if isinstance(error, PermissionError) and os.geteuid() != 0 else None
+    return InvalidError(f"can't make /{path}: {error.strerror or error}", hint=hint)

@@ -30,6 +30,8 @@ from boatyard.image.snapshot.merging import link_merged
 
 _TAR = ("dest", "platform-split")
 _LOCAL = ("dest", "platform-split", "mode")
+_TOLD = 4 << 20
+"""After how many bytes progress is told again."""
 _GONE = "the program that reads the output went away before its end"
 
 
@@ -106,12 +108,14 @@ class LocalExporter:
         for image in request.images:
             chain = await _chain(image)
 
-            def copied(count: int, image: BuiltImage = image) -> None:
-                loop.call_soon_threadsafe(step.status, f"copying files {image.platform}", "", count, 0)
-
             subdirectory = directory_name(image) if split else ""
-            files = await run_interruptible(partial(self._write, chain, target, subdirectory, image.epoch, copied))
-            step.status(f"copying files {image.platform}", current=files, total=files, done=True)
+            what = f"copying files {image.platform}" if split else "copying files"
+
+            def copied(size: int, what: str = what) -> None:
+                loop.call_soon_threadsafe(step.status, what, "", size, 0)
+
+            size = await run_interruptible(partial(self._write, chain, target, subdirectory, image.epoch, copied))
+            step.status(what, current=size, total=size, done=True)
         return Exported()
 
     async def _send(self, step: StepContext, request: ExportRequest, target: TreeTarget, split: bool) -> None:
@@ -180,9 +184,10 @@ class _Copy:
         self._clamp = clamp
         self._copied = copied
         self._stop = stop
-        self._files = 0
+        self._size = self._told = 0
 
     def run(self, tree: Path, subdirectory: str) -> int:
+        """The files' bytes."""
         top = os.open(".", _DIRECTORY, dir_fd=self._fd)
         levels = [_Level(_entries(os.fspath(tree)), top, None)]
         try:
@@ -203,7 +208,7 @@ class _Copy:
         finally:
             for level in levels:
                 os.close(level.target)
-        return self._files
+        return self._size
 
     def _enter(self, parent: int, name: str) -> int:
         """Open a directory, making it if it isn't one. Whoever had it keeps it."""
@@ -244,9 +249,6 @@ class _Copy:
                 os.mknod(name, status.st_mode, status.st_rdev, dir_fd=target)
             os.chown(name, self._uid, self._gid, dir_fd=target, follow_symlinks=False)
             os.utime(name, ns=self._times(status), dir_fd=target, follow_symlinks=False)
-        self._files += 1
-        if self._files % 500 == 0:
-            self._copied(self._files)
 
     def _file(self, source: str, name: str, status: os.stat_result, target: int) -> None:
         writer = os.open(
@@ -257,6 +259,10 @@ class _Copy:
             os.fchown(writer, self._uid, self._gid)
             os.fchmod(writer, self._mode(status))  # after chown, which clears setuid
             os.utime(writer, ns=self._times(status))
+        self._size += status.st_size
+        if self._size - self._told >= _TOLD:
+            self._told = self._size
+            self._copied(self._size)
 
     def _mode(self, status: os.stat_result) -> int:
         mode = stat.S_IMODE(status.st_mode)

@@ -38,6 +38,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SCP = re.compile(r"(?P<user>[\w.-]+)@(?P<host>[\w.-]+):(?P<path>(?!//).+)")
 _STALLED = 60
 """Seconds without a byte after which an HTTP server counts as stalled."""
+_SSH_FAILED = "Could not read from remote repository"
 _UNSUPPORTED = ("git.bundle", "git.checkoutbundle", "git.sig.pubkey", "git.fetchbycommit")
 
 
@@ -384,7 +385,11 @@ def _settings(remote: str) -> list[str]:
 def _reason(err: bytes) -> str:
     lines = [line.strip() for line in err.decode("utf-8", "replace").splitlines() if line.strip()]
     told = [line for line in lines if line.startswith(("fatal:", "error:"))]
-    return (told or lines or ["it gave no reason"])[0]
+    reason = (told or lines or ["it gave no reason"])[0]
+    if _SSH_FAILED in reason:
+        # What ssh or the other side said of it stands before.
+        reason = "; ".join(lines[: lines.index(reason)]) or reason
+    return reason
 
 
 def _unlock(mirror: Path) -> None:

@@ -303,7 +303,7 @@ class HttpStep:
             connection.check()
             reason = error.reason if isinstance(error, urllib.error.URLError) else error
             raise UnavailableError(
-                f"can't download {self._shown}: {reason}",
+                f"can't download {self._shown}: {getattr(reason, 'strerror', None) or reason}",
                 hint="is the network there? Proxies are taken from HTTP_PROXY and the like",
             ) from error
         except ValueError as error:

@@ -181,6 +181,7 @@ _FAILURES: tuple[tuple[str, type[BoatyardError], str], ...] = (
     ("Unable to locate package", NotFoundError, "correct --include"),
     ("does not have a Release file", NotFoundError, "is that the name of a release? See --suite and --mirror"),
     ("invalid variant", InvalidError, "choose one of them with --variant"),
+    ("unable to pick chroot mode", UnsupportedError, "start the daemon as root"),
     ("nor via qemu", UnsupportedError, "apt-get install qemu-user-static binfmt-support"),
 )
 _SUMMARIES = ("E: apt-get ", "E: setup failed", "E: mmdebstrap failed")
