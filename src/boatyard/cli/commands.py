@@ -100,6 +100,12 @@ _REGISTRY: Mapping[str, Entry] = {
     "token": _group("Manage the access tokens of its users", _REGISTRY_TOKEN),
 }
 
+_PLATFORM: Mapping[str, Entry] = {
+    "install": Entry("boatyard.cli.platform:install", "Run programs of other architectures in builds and containers"),
+    "ls": Entry("boatyard.cli.platform:ls", "List platforms", aliases=("list",)),
+    "uninstall": Entry("boatyard.cli.platform:uninstall", "Let the kernel forget emulators"),
+}
+
 COMMANDS: Mapping[str, Entry] = {
     "build": Entry("boatyard.cli.build.command:build", "Build an image from a Dockerfile", section="Common"),
     "bake": Entry("boatyard.cli.bake.command:bake", "Build the targets of a bake or compose file", section="Common"),
@@ -109,6 +115,7 @@ COMMANDS: Mapping[str, Entry] = {
     "image": _group("Manage images", _IMAGE, section="Management"),
     "builder": _group("Manage builds and their cache", _BUILDER, section="Management"),
     "daemon": _group("Manage boatd", _DAEMON, section="Management"),
+    "platform": _group("Run programs of other architectures", _PLATFORM, section="Management"),
     "doctor": Entry("boatyard.cli.doctor:doctor", "Say what works on this host, and what is missing", section="Other"),
     "completion": Entry(
         "boatyard.cli.completion.command:completion", "Print a shell's completion script", section="Other"

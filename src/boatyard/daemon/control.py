@@ -52,7 +52,7 @@ class Control:
             idle_timeout=float(self._config.idle_timeout),
             rootless=os.geteuid() != 0,
             running=self._activity.running,
-            platforms=tuple(self._yard.platforms),
+            platforms=tuple(self._yard.platforms()),
             components=tuple(await self._yard.components()),
             kernel=os.uname().release,
             cpus=len(os.sched_getaffinity(0)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ class KnownWorker:
     """This daemon, as frontends are told of it."""
 
     id: str
-    platforms: tuple[str, ...]
+    platforms: Callable[[], Sequence[str]]
     labels: Callable[[], Awaitable[Mapping[str, str]]]
 
 
@@ -107,7 +107,7 @@ class _Guests:
         """As BuildKit sets them."""
         platforms = [
             dict(zip(("os", "architecture", "variant"), each.split("/"), strict=False))
-            for each in self._known.platforms
+            for each in self._known.platforms()
         ]
         worker = {
             "id": self._known.id,

@@ -124,6 +124,7 @@ def _services(control: Control, yard: Yard) -> Services:
     return Services(
         system=control,
         builds=yard.builds,
+        platforms=yard.emulators,
         places=yard.sessions.places,
         images=yard.images,
         disk=yard.disk,

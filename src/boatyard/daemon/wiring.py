@@ -43,6 +43,7 @@ from boatyard.daemon.services.builds import Builds
 from boatyard.daemon.services.disk import Disk
 from boatyard.daemon.services.happenings import ImageHappenings
 from boatyard.daemon.services.images import Images as ImageRequests
+from boatyard.daemon.services.platforms import Platforms, runnable
 from boatyard.daemon.services.runs import Runs
 from boatyard.daemon.sessions import SessionHouse
 from boatyard.engine.events import Events
@@ -84,11 +85,12 @@ class Yard:
     components: Callable[[], Awaitable[Sequence[Component]]]
     checks: Callable[[], Awaitable[Sequence[Check]]]
     warnings: Callable[[], Sequence[str]]
-    platforms: Sequence[str]
+    platforms: Callable[[], Sequence[str]]
     builds: Builds
     images: ImageRequests
     disk: Disk
     runs: Runs
+    emulators: Platforms
     events: Events
     scratch: Path
     driver: str
@@ -202,7 +204,7 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
         stack.callback(history.close)
         known = frontends.KnownWorker(
             worker.identity(root),
-            tuple(config.platforms) or (str(host_platform()),),
+            lambda: runnable(config.platforms),
             lambda: _labels(config, executor, stores),
         )
         service = BuildService(
@@ -217,6 +219,8 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
             ended=collector.wake,
             caches=Caches(stores.layers, records, stores.hub, stores.blob_sources, stores.leases),
         )
+        emulators = Platforms(root / "emulators")
+        emulators.restore()
         proxy = config.proxy.variables()
         # Finding a runtime takes a while and fails on hosts that can only build files: neither keeps the daemon from
         # answering.
@@ -250,6 +254,7 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
                 trust_host_ca=config.trust_host_ca,
                 proxy=proxy,
             ),
+            emulators=emulators,
             events=events,
             scratch=scratch,
             driver=stores.layers.snapshotter.name,

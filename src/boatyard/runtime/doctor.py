@@ -210,14 +210,12 @@ def emulators(directory: Path = emulation.BINFMT) -> Check:
     found = emulation.platforms(directory)
     if found:
         return Check("emulation", Status.OK, f"programs for {', '.join(found)} run here")
-    fix = "apt-get install qemu-user-static binfmt-support"
+    fix = "boat platform install"
     loose = [one.name for one in emulation.handlers(directory) if one.platform]
     if loose:
         return Check("emulation", Status.WARN, f"{', '.join(loose)} without the flag F don't work in containers", fix)
-    if not (directory / "status").exists():
-        return Check(
-            "emulation", Status.WARN, "binfmt_misc is not mounted", f"mount -t binfmt_misc none {directory} && {fix}"
-        )
+    if not emulation.is_mounted(directory):
+        return Check("emulation", Status.WARN, "binfmt_misc is not mounted, or this kernel has none", fix)
     return Check("emulation", Status.WARN, "only programs of this machine's architecture run here", fix)
 
 

@@ -9,7 +9,7 @@ import logging
 from pathlib import Path
 
 from boatyard.errors import DeniedError
-from boatyard.runtime import kernel
+from boatyard.runtime import emulation, kernel
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,8 @@ def enter_private_mount_namespace() -> None:
             hint="run the daemon as root, and when in a container, a privileged one",
         ) from error
     drop_hybrid_hierarchy()
+    # Mounts that the host makes later don't show in here.
+    emulation.provide()
 
 
 def drop_hybrid_hierarchy() -> bool:

@@ -103,7 +103,7 @@ async def labels() -> dict[str, str]:
     return {"a.b/c": "d", "plain": "x"}
 
 
-WORKER = Worker("id1", ["linux/amd64"], labels, [Policy(filters=("type==x",), keep_duration=1.5, all=True)])
+WORKER = Worker("id1", lambda: ["linux/amd64"], labels, [Policy(filters=("type==x",), keep_duration=1.5, all=True)])
 
 
 @pytest.mark.parametrize(

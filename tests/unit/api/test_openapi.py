@@ -26,7 +26,8 @@ ARGUMENTS: dict[Any, Any] = {str: "x", CacheMountTransfer: CacheMountTransfer(id
 
 def operations() -> tuple[Operation, ...]:
     part: Any = Anything()
-    return all_operations(Services(system=System(), builds=part, images=part, disk=part, runs=part), Offers())
+    services = Services(system=System(), builds=part, images=part, disk=part, runs=part, platforms=part)
+    return all_operations(services, Offers())
 
 
 def calls() -> dict[str, Call[Any] | StreamCall[Any]]:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boatyard.errors import NotFoundError, UnsupportedError
-from boatyard.runtime import bridge, capabilities, emulation, init, kernel, leftovers, owner, probe, proxy, trust
+from boatyard.runtime import bridge, capabilities, emulation, init, kernel, leftovers, owner, probe, proxy, qemu, trust
 from boatyard.runtime.owner import Owner
 
 
@@ -94,6 +94,45 @@ def test_registered_emulators_are_platforms(tmp_path: Path) -> None:
     assert emulation.platforms(tmp_path) == ("linux/arm64",)
     assert [one.name for one in emulation.handlers(tmp_path)] == ["python3.11", "qemu-aarch64", "qemu-arm"]
     assert emulation.platforms(tmp_path / "none") == ()
+
+
+def test_a_rule_tells_programs_by_their_header() -> None:
+    """As Debian's package has them for these: one of each byte order."""
+    arm, power = emulation.EMULATORS["qemu-aarch64"], emulation.EMULATORS["qemu-s390x"]
+    magic = r"\x7f\x45\x4c\x46\x02\x01\x01" + r"\x00" * 9 + r"\x02\x00\xb7\x00"
+    mask = r"\xff" * 7 + r"\x00" + r"\xff" * 8 + r"\xfe\xff\xff\xff"
+    assert emulation.rule(arm, Path("/q")).decode() == f":qemu-aarch64:M::{magic}:{mask}:/q:OPF"
+    magic = r"\x7f\x45\x4c\x46\x02\x02\x01" + r"\x00" * 9 + r"\x00\x02\x00\x16"
+    mask = r"\xff" * 7 + r"\x00" + r"\xff" * 8 + r"\xff\xfe\xff\xff"
+    assert emulation.rule(power, Path("/q")).decode() == f":qemu-s390x:M::{magic}:{mask}:/q:OPF"
+
+
+def test_emulators_are_registered_and_forgotten(tmp_path: Path) -> None:
+    """On a directory in the place of the kernel's, which does as files do."""
+    emulator = emulation.EMULATORS["qemu-riscv64"]
+    with pytest.raises(UnsupportedError, match="not mounted"):
+        emulation.register(emulator, Path("/q"), tmp_path)
+    for name in ("status", "register", "qemu-riscv64-static"):
+        (tmp_path / name).touch()
+    emulation.register(emulator, Path("/q"), tmp_path)
+    assert (tmp_path / "qemu-riscv64-static").read_text() == "-1"
+    assert (tmp_path / "register").read_bytes().startswith(b":qemu-riscv64:M::")
+    (tmp_path / "qemu-riscv64-static").unlink()
+    with pytest.raises(NotFoundError, match="linux/riscv64"):
+        emulation.unregister(emulator, tmp_path)
+    (tmp_path / "qemu-riscv64").touch()
+    emulation.unregister(emulator, tmp_path)
+    assert (tmp_path / "qemu-riscv64").read_text() == "-1"
+
+
+def test_a_dynamic_emulator_does_not_count(tmp_path: Path) -> None:
+    emulator = emulation.EMULATORS["qemu-riscv64"]
+    for name, segments in (("qemu-riscv64-static", (1, 3)), ("qemu-riscv64", (1,))):
+        (tmp_path / name).write_bytes(elf(*segments))
+        (tmp_path / name).chmod(0o755)
+    assert qemu.find(emulator, tmp_path / "none", str(tmp_path)) == tmp_path / "qemu-riscv64"
+    assert qemu.find(emulator, tmp_path, "/none") == tmp_path / "qemu-riscv64"
+    assert qemu.find(emulation.EMULATORS["qemu-arm"], tmp_path, str(tmp_path)) is None
 
 
 @given(st.text(max_size=200))

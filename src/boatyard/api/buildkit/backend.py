@@ -26,10 +26,10 @@ class Builder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """This daemon as clients know it. `platforms`: those it builds for, its own first."""
+    """This daemon as clients know it. `platforms`: those it builds for now, its own first. Blocks shortly."""
 
     id: str
-    platforms: Sequence[str]
+    platforms: Callable[[], Sequence[str]]
     labels: Callable[[], Awaitable[Mapping[str, str]]]
     gc_policies: Sequence[Policy] = ()
 

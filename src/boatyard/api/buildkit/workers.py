@@ -31,7 +31,7 @@ async def record(worker: Worker) -> WorkerRecord:
     return WorkerRecord(
         ID=worker.id,
         Labels=await worker.labels(),
-        platforms=[values.platform_message(platforms.parse(each)) for each in worker.platforms],
+        platforms=[values.platform_message(platforms.parse(each)) for each in worker.platforms()],
         GCPolicy=cast(Any, [_policy(policy) for policy in worker.gc_policies]),
         BuildkitVersion=version(),
     )

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route, Router
 
 from boatyard import __version__
-from boatyard.api.native import builds, disk, images, openapi, runs, system
+from boatyard.api.native import builds, disk, images, openapi, platforms, runs, system
 from boatyard.api.native.errors import body_of
 from boatyard.api.native.form import Lines, send_error
 from boatyard.api.native.offers import Offers
@@ -37,6 +37,8 @@ def all_operations(services: Services, offers: Offers) -> tuple[Operation, ...]:
         found += disk.operations(services.disk, offers)
     if services.runs is not None:
         found += runs.operations(services.runs, offers)
+    if services.platforms is not None:
+        found += platforms.operations(services.platforms)
     return found
 
 

@@ -47,6 +47,7 @@ from boatyard.client.documents.images import (
     ImagesSaved,
     ImageSummary,
 )
+from boatyard.client.documents.platforms import PlatformRequest, PlatformsChanged, PlatformState
 from boatyard.client.documents.runs import RunRequest
 from boatyard.client.documents.system import Check, DaemonInfo
 from boatyard.progress import Emit, Event
@@ -129,6 +130,17 @@ class RunService(Protocol):
     async def signal(self, id: str, signal: str) -> None: ...
 
 
+class PlatformService(Protocol):
+    async def list_platforms(self) -> Sequence[PlatformState]:
+        """This machine's own first."""
+
+    async def install_platforms(self, request: PlatformRequest) -> PlatformsChanged:
+        """May fetch a package. DeniedError without root's rights."""
+
+    async def uninstall_platforms(self, request: PlatformRequest) -> PlatformsChanged:
+        """NotFoundError for one that was named and isn't installed."""
+
+
 class SystemService(Protocol):
     async def info(self) -> DaemonInfo: ...
     async def doctor(self) -> Sequence[Check]: ...
@@ -147,3 +159,4 @@ class Services:
     images: ImageService | None = None
     disk: DiskService | None = None
     runs: RunService | None = None
+    platforms: PlatformService | None = None

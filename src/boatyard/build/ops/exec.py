@@ -203,8 +203,8 @@ class ExecStep:
         if any(emulated.split("/")[1] == platform.architecture for emulated in emulation.platforms()):
             return None
         return (
-            f"the step is for {platform}, and this machine runs programs for {own} only: `apt-get install "
-            "qemu-user-static binfmt-support` adds emulators, FROM --platform=$BUILDPLATFORM needs none"
+            f"the step is for {platform}, and this machine runs programs for {own} only: `boat platform install "
+            f"{platform.architecture}` adds an emulator, FROM --platform=$BUILDPLATFORM needs none"
         )
 
 

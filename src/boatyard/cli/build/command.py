@@ -60,7 +60,7 @@ PARAMETERS: tuple[click.Parameter, ...] = (
     _many("--annotation", metavar="[TYPE:]KEY=VALUE", help="Add an annotation to the manifest, or to TYPE."),
     _many("--secret", metavar="id=ID[,src=FILE|,env=NAME]", help="Offer a secret to RUN --mount=type=secret."),
     _many("--ssh", metavar="default|ID[=SOCKET|KEY]", help="Offer an SSH agent to RUN --mount=type=ssh."),
-    _many("--platform", metavar="OS/ARCH[/VARIANT]", help="Build for this platform."),
+    _many("--platform", metavar="OS/ARCH[/VARIANT]", help="Build for these platforms; several make an image index."),
     _many("--build-context", metavar="NAME=PATH|URL", help="Another context, for FROM and --from."),
     _many(
         "-o",

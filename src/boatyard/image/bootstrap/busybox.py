@@ -8,7 +8,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from boatyard.errors import UnavailableError, UnsupportedError
+from boatyard.errors import UnavailableError
+from boatyard.image.bootstrap import debian
 from boatyard.image.bootstrap.files import LayerFiles
 from boatyard.image.bootstrap.program import run_program
 from boatyard.image.interruption import run_settled
@@ -33,23 +34,23 @@ _GROUP = b"root:x:0:\ndaemon:x:1:\nwww-data:x:33:\ntty:x:5:\nnogroup:x:65534:\n"
 
 async def make(platform: Platform, files: LayerFiles, epoch: int | None, log: Callable[[bytes], None]) -> RunConfig:
     """Fill a layer. The host's own static busybox is taken where it has one, else the package is downloaded."""
-    if platform != host_platform():
-        raise UnsupportedError(f"a busybox image for {platform} is not supported yet", hint="leave --arch out")
-    binary = Path("/bin/busybox")
-    if is_static(binary):
-        await run_settled(_fill, binary, files)
-        return CONFIG
+    own = Path("/bin/busybox")
     directory = Path(await run_settled(tempfile.mkdtemp, prefix="boat-bootstrap-"))
     try:
-        await run_settled(_fill, await _downloaded(directory, log), files)
+        binary = own if is_static(own) else await _downloaded(directory, log)
+        # Its list of applets is that of the same package for other architectures, whose programs may not run here.
+        if platform == host_platform():
+            await run_settled(_fill, binary, files, binary)
+        else:
+            await run_settled(_fill, binary, files, await _foreign(platform, directory, log))
     finally:
         await run_settled(remove_tree, str(directory))
     return CONFIG
 
 
-def _fill(binary: Path, files: LayerFiles) -> None:
+def _fill(lister: Path, files: LayerFiles, binary: Path) -> None:
     data = binary.read_bytes()
-    applets = subprocess.run([binary, "--list"], capture_output=True, text=True, check=True).stdout.split()
+    applets = subprocess.run([lister, "--list"], capture_output=True, text=True, check=True).stdout.split()
     files.directory("bin")
     files.write("bin/busybox", data, 0o755)
     for applet in sorted(set(applets) - {"busybox"}):
@@ -90,10 +91,23 @@ async def _downloaded(directory: Path, log: Callable[[bytes], None]) -> Path:
     if len(packages) != 1:
         raise UnavailableError(f"apt-get downloaded no {PACKAGE}", hint=f"apt-get install {PACKAGE}")
     await _run(directory, log, "dpkg-deb", "-x", packages[0], directory / "root")
+    return _program(directory / "root")
+
+
+def _program(root: Path) -> Path:
     for candidate in ("bin/busybox", "usr/bin/busybox"):
-        if is_static(directory / "root" / candidate):
-            return directory / "root" / candidate
+        if is_static(root / candidate):
+            return root / candidate
     raise UnavailableError(f"the package {PACKAGE} holds no static busybox")
+
+
+async def _foreign(platform: Platform, directory: Path, log: Callable[[bytes], None]) -> Path:
+    log(f"downloading the Debian package {PACKAGE} for {platform}\n".encode())
+    directory.chmod(0o755)  # apt downloads as a user of its own
+    directory = directory / "foreign"
+    directory.mkdir()
+    await debian.unpack_package(PACKAGE, platform, directory, log)
+    return _program(directory / "root")
 
 
 async def _run(directory: Path, log: Callable[[bytes], None], *command: str | Path) -> None:

@@ -117,9 +117,7 @@ def check(recipe: DebianRecipe) -> None:
 async def make(recipe: DebianRecipe, files: LayerFiles, epoch: int | None, log: Callable[[bytes], None]) -> RunConfig:
     """Fill a layer. Takes some 15 s and 40 MB of downloads. Raises what `failure` makes of mmdebstrap's last lines."""
     check(recipe)
-    tool = shutil.which("mmdebstrap")
-    if tool is None:
-        raise NotFoundError("making a Debian base image needs mmdebstrap", hint="apt-get install mmdebstrap")
+    tool = _mmdebstrap()
     environment = {**os.environ, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
     if epoch is not None:
         environment["SOURCE_DATE_EPOCH"] = str(epoch)
@@ -142,29 +140,52 @@ async def make(recipe: DebianRecipe, files: LayerFiles, epoch: int | None, log: 
     return CONFIG
 
 
+async def unpack_package(package: str, platform: Platform, directory: Path, log: Callable[[bytes], None]) -> None:
+    """The files of one package and of what it needs, of any architecture, into a new directory `root` in `directory`,
+    which may be read by all. None of its programs is run."""
+    recipe = DebianRecipe(sources.own_suite(), slim=False, platform=platform, variant="extract", include=(package,))
+    command = _command(_mmdebstrap(), recipe, directory, into=directory / "root")
+    environment = {**os.environ, "LC_ALL": "C.UTF-8", "TMPDIR": str(directory)}
+    code, said = await run_program(command, environment=environment, directory=directory, log=log)
+    if code:
+        raise failure(said)
+
+
+def _mmdebstrap() -> str:
+    tool = shutil.which("mmdebstrap")
+    if tool is None:
+        raise NotFoundError("making a Debian base image needs mmdebstrap", hint="apt-get install mmdebstrap")
+    return tool
+
+
 def _finish(files: LayerFiles) -> None:
     for name in _LEFT_OUT:
         files.remove(name)
     files.write("etc/machine-id", b"", 0o444)
 
 
-def _command(tool: str, recipe: DebianRecipe, directory: Path) -> list[str]:
+def _command(tool: str, recipe: DebianRecipe, directory: Path, into: Path | None = None) -> list[str]:
+    """A tar on standard output, or a directory to be made."""
     architecture = _ARCHITECTURES.get(recipe.platform.architecture)
     if recipe.platform.os != "linux" or architecture is None:
         raise InvalidError(
             f"Debian has no release for {recipe.platform}", hint=f"it has: {', '.join(sorted(_ARCHITECTURES))}"
         )
-    command = [tool, f"--variant={recipe.variant}", f"--architectures={architecture}", "--format=tar"]
+    command = [tool, f"--variant={recipe.variant}", f"--architectures={architecture}"]
+    command.append("--format=directory" if into else "--format=tar")
+    target = str(into or "-")
+    # It asks a program of another package whether emulation works; who calls this knows.
+    command.append("--skip=check/qemu")
     command += [f"--dpkgopt={option}" for option in (_SLIM if recipe.slim else ())]
     command += [f"--aptopt={option}" for option in _APT]
     command += [f"--aptopt={path}" for path in _host_options()]
     if recipe.include:
         command.append(f"--include={','.join(recipe.include)}")
     if recipe.mirror:
-        return [*command, recipe.suite, "-", recipe.mirror]
+        return [*command, recipe.suite, target, recipe.mirror]
     listed = directory / "sources.list"
     listed.write_text("".join(f"{source.line()}\n" for source in sources.for_suite(recipe.suite)))
-    return [*command, recipe.suite, "-", str(listed)]
+    return [*command, recipe.suite, target, str(listed)]
 
 
 def _host_options(etc: Path = Path("/etc")) -> list[Path]:
@@ -182,7 +203,7 @@ _FAILURES: tuple[tuple[str, type[BoatyardError], str], ...] = (
     ("does not have a Release file", NotFoundError, "is that the name of a release? See --suite and --mirror"),
     ("invalid variant", InvalidError, "choose one of them with --variant"),
     ("unable to pick chroot mode", UnsupportedError, "start the daemon as root"),
-    ("nor via qemu", UnsupportedError, "apt-get install qemu-user-static binfmt-support"),
+    ("Exec format error", UnsupportedError, "boat platform install"),
 )
 _SUMMARIES = ("E: apt-get ", "E: setup failed", "E: mmdebstrap failed")
 

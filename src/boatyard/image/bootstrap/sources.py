@@ -37,7 +37,7 @@ def host_sources(etc: Path = Path("/etc")) -> list[AptSource]:
 
 def for_suite(suite: str, etc: Path = Path("/etc")) -> list[AptSource]:
     """The host's sources turned to another suite of the same archive: `bookworm-updates` becomes `trixie-updates`."""
-    own = _codename(etc)
+    own = own_suite(etc)
     sources = [source for source in host_sources(etc) if source.suite.partition("-")[0].partition("/")[0] == own]
     if not sources:
         raise NotFoundError(
@@ -51,7 +51,8 @@ def for_suite(suite: str, etc: Path = Path("/etc")) -> list[AptSource]:
     return [source for source in turned if suite not in ("sid", "unstable") or source.suite == suite]
 
 
-def _codename(etc: Path) -> str:
+def own_suite(etc: Path = Path("/etc")) -> str:
+    """The name of the host's release."""
     path = etc / "os-release"
     text = path.read_text() if path.exists() else ""
     for line in text.splitlines():
