@@ -20,7 +20,7 @@ E: mmdebstrap failed to run
         ("E: The repository 'http://there nosuch Release' does not have a Release file.", NotFoundError, "--suite"),
         ("E: invalid variant. Choose from extract, custom", InvalidError, "--variant"),
         ("E: unable to pick chroot mode automatically (use --mode)", UnsupportedError, "as root"),
-        ("E: arm64 can neither be executed natively nor via qemu user emulation", UnsupportedError, "qemu-user-static"),
+        ("E: env: failed to run dpkg: Exec format error", UnsupportedError, "boat platform install"),
         ("E: Failed to fetch http://there/dists  Connection failed", UnavailableError, "apt-get update"),
     ],
 )
