@@ -5,20 +5,15 @@ Specification: docker/buildx, bake/bake.go (ParseFiles): compose files come firs
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from boatyard.bake import location
-from boatyard.bake.compose import dotenv, services, yaml
-from boatyard.bake.compose import model as compose
 from boatyard.bake.definition import Definition
 from boatyard.bake.entries import TRUTHS
 from boatyard.bake.functions.table import Surroundings
 from boatyard.bake.hcl.tree import File
-from boatyard.bake.loading import bases, loader
-from boatyard.bake.source import Source, decode
-from boatyard.errors import DefinitionError, DeniedError, NotFoundError
+from boatyard.bake.loading import loader
+from boatyard.bake.source import Source
 
 _YAML = (".yml", ".yaml")
 
@@ -70,12 +65,11 @@ def read(sources: Sequence[Source], outside: Outside) -> Read:
     before = Definition()
     unset: tuple[str, ...] = ()
     if composed:
-        environment = _compose_environment(outside)
-        model = compose.load(composed, environment, lambda path: _other(path, outside.directory))
-        before = services.definition(model, environment)
-        if outside.relative:
-            before = _based(before, location.directory(composed[0].name))
-        unset = tuple(sorted(model.unset))
+        from boatyard.bake.compose import project  # YAML takes some milliseconds
+
+        before, unset = project.read(
+            composed, outside.directory, outside.visible, outside.variables, relative=outside.relative
+        )
     if not files:
         return Read(before, unset)
     found = loader.load(
@@ -89,12 +83,6 @@ def read(sources: Sequence[Source], outside: Outside) -> Read:
     return Read(found, unset)
 
 
-def _based(definition: Definition, base: str | None) -> Definition:
-    """With the contexts of compose files, whose directory is that of the first of them."""
-    targets = {name: bases.based(target, base, base) for name, target in definition.targets.items()}
-    return replace(definition, targets=targets)
-
-
 def _bake_file(source: Source) -> File | None:
     """None for a compose file. Names tell; where they don't, the text does."""
     name = source.name.lower()
@@ -106,33 +94,7 @@ def _bake_file(source: Source) -> File | None:
         return loader.parse_native(source)
     if source.text.lstrip().startswith("{"):
         return loader.parse_json(source)
-    try:
-        if compose.looks_like(yaml.parse(source)):
-            return None
-    except DefinitionError:
-        pass  # HCL, most likely; if not, HCL's error is the one that is told
-    return loader.parse_native(source)
+    from boatyard.bake.compose import project
 
-
-def _compose_environment(outside: Outside) -> dict[str, str]:
-    """The environment, what `.env` beside the project has more, and over both --var."""
-    environment = dict(outside.visible)
-    path = os.path.join(outside.directory, ".env")
-    if os.path.isfile(path):
-        try:
-            with open(path, "rb") as file:
-                source = decode(".env", file.read())
-        except OSError as error:
-            raise DeniedError(f"can't read {path}: {error.strerror}") from error
-        environment = {**dotenv.parse(source, environment), **environment}
-    return {**environment, **outside.variables}
-
-
-def _other(path: str, directory: str) -> Source:
-    try:
-        with open(os.path.join(directory, path), "rb") as file:
-            return decode(path, file.read())
-    except FileNotFoundError as error:
-        raise NotFoundError(f"there is no file {path!r}") from error
-    except OSError as error:
-        raise DeniedError(f"can't read {path!r}: {error.strerror}") from error
+    # What is neither is HCL, most likely; if it isn't, HCL's error is the one that is told.
+    return None if project.is_compose(source) else loader.parse_native(source)

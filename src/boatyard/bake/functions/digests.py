@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-import ctypes
-import ctypes.util
 import hashlib
 import re
-import uuid
 from collections.abc import Callable, Mapping
 
 from boatyard.bake.functions.arithmetic import whole
@@ -22,12 +19,6 @@ _BASE64_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234567
 _COST = 10
 _LONGEST_PASSWORD = 72
 _PEM = re.compile(r"-----BEGIN (RSA )?PRIVATE KEY-----(.*?)-----END", re.DOTALL)
-_NAMESPACES = {
-    "dns": uuid.NAMESPACE_DNS,
-    "url": uuid.NAMESPACE_URL,
-    "oid": uuid.NAMESPACE_OID,
-    "x500": uuid.NAMESPACE_X500,
-}
 
 
 def _digest(name: str) -> Function:
@@ -53,6 +44,8 @@ def _bcrypt(random: Callable[[int], bytes]) -> Callable[..., Value]:
 
 def _crypt(password: bytes, cost: int, salt: bytes) -> str:
     """By the system's libcrypt: in Python, the thousands of rounds would take seconds."""
+    import ctypes.util
+
     library = ctypes.util.find_library("crypt")
     if library is None:
         raise UnsupportedError("bcrypt() needs the system's libcrypt, which isn't there", hint="install libcrypt1")
@@ -122,14 +115,29 @@ def _element(data: bytes) -> tuple[tuple[int, bytes], bytes]:
     return (tag, data[start : start + size]), data[start + size :]
 
 
+def _uuidv4(random: Callable[[int], bytes]) -> Callable[[], Value]:
+    def implementation() -> Value:
+        import uuid  # with what it imports it takes as long as all of this package's functions
+
+        return string(str(uuid.UUID(bytes=random(16), version=4)))
+
+    return implementation
+
+
 def _uuidv5(namespace: Value, name: Value) -> Value:
-    known = _NAMESPACES.get(namespace.raw)
-    if known is None:
-        try:
-            known = uuid.UUID(namespace.raw)
-        except ValueError:
-            raise CallError(f"a namespace is a UUID or one of: {', '.join(_NAMESPACES)}", 0) from None
-    return string(str(uuid.uuid5(known, name.raw)))
+    import uuid
+
+    known = {
+        "dns": uuid.NAMESPACE_DNS,
+        "url": uuid.NAMESPACE_URL,
+        "oid": uuid.NAMESPACE_OID,
+        "x500": uuid.NAMESPACE_X500,
+    }
+    try:
+        space = known.get(namespace.raw) or uuid.UUID(namespace.raw)
+    except ValueError:
+        raise CallError(f"a namespace is a UUID or one of: {', '.join(known)}", 0) from None
+    return string(str(uuid.uuid5(space, name.raw)))
 
 
 def functions(random: Callable[[int], bytes]) -> Mapping[str, Function]:
@@ -138,6 +146,6 @@ def functions(random: Callable[[int], bytes]) -> Mapping[str, Function]:
         **{name: _digest(name) for name in ("md5", "sha1", "sha256", "sha512")},
         "bcrypt": function(_bcrypt(random), Parameter("str", STRING), variadic=Parameter("cost", NUMBER)),
         "rsadecrypt": function(_rsadecrypt, Parameter("ciphertext", STRING), Parameter("privatekey", STRING)),
-        "uuidv4": function(lambda: string(str(uuid.UUID(bytes=random(16), version=4)))),
+        "uuidv4": function(_uuidv4(random)),
         "uuidv5": function(_uuidv5, Parameter("namespace", STRING), Parameter("name", STRING)),
     }

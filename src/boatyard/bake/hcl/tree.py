@@ -6,28 +6,26 @@ Every expression knows its place. `Bare` stands for the item in a splat.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+import msgspec
 
 from boatyard.bake.source import Source, Span
 from boatyard.bake.values.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Literal:
+class Literal(msgspec.Struct, frozen=True):
     value: Value
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Attribute:
+class Attribute(msgspec.Struct, frozen=True):
     """`.name`."""
 
     name: str
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(msgspec.Struct, frozen=True):
     """`[key]` or `.0`, the key known."""
 
     key: Value
@@ -37,8 +35,7 @@ class Index:
 Step = Attribute | Index
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(msgspec.Struct, frozen=True):
     """A variable, and the steps into it."""
 
     name: str
@@ -47,8 +44,7 @@ class Reference:
     root: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(msgspec.Struct, frozen=True):
     """Steps into what another expression gives."""
 
     source: Expression
@@ -56,8 +52,7 @@ class Access:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Lookup:
+class Lookup(msgspec.Struct, frozen=True):
     """`collection[key]`, the key an expression."""
 
     collection: Expression
@@ -66,21 +61,18 @@ class Lookup:
     bracket: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Splat:
+class Splat(msgspec.Struct, frozen=True):
     source: Expression
     each: Expression
     span: Span
     marker: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Bare:
+class Bare(msgspec.Struct, frozen=True):
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     name: str
     arguments: tuple[Expression, ...]
     expanded: bool
@@ -89,43 +81,37 @@ class Call:
     name_span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Unary:
+class Unary(msgspec.Struct, frozen=True):
     operator: str
     operand: Expression
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Binary:
+class Binary(msgspec.Struct, frozen=True):
     operator: str
     left: Expression
     right: Expression
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Conditional:
+class Conditional(msgspec.Struct, frozen=True):
     condition: Expression
     yes: Expression
     no: Expression
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Parentheses:
+class Parentheses(msgspec.Struct, frozen=True):
     inner: Expression
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Tuple:
+class Tuple(msgspec.Struct, frozen=True):
     elements: tuple[Expression, ...]
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(msgspec.Struct, frozen=True):
     """Of an object. A key that is a bare name means that name; `dynamic` says that it was in parentheses."""
 
     key: Expression
@@ -133,14 +119,12 @@ class Item:
     dynamic: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Object:
+class Object(msgspec.Struct, frozen=True):
     items: tuple[Item, ...]
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class For:
+class For(msgspec.Struct, frozen=True):
     """`key` is None for a tuple. `names`: the value's, or the key's and the value's."""
 
     names: tuple[str, ...]
@@ -152,24 +136,21 @@ class For:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
-    """Parts that are joined as text. `plain`: a quoted or bare string of no more than one literal."""
+class Template(msgspec.Struct, frozen=True):
+    """Parts that are joined as text."""
 
     parts: tuple[Expression, ...]
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Wrapped:
+class Wrapped(msgspec.Struct, frozen=True):
     """A string that is nothing but one `${...}`: the value as it is."""
 
     inner: Expression
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Joined:
+class Joined(msgspec.Struct, frozen=True):
     """A template's `%{for}`: the texts one after the other."""
 
     tuple: For
@@ -197,8 +178,7 @@ Expression = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(msgspec.Struct, frozen=True):
     """An attribute of a body: `name = expression`."""
 
     name: str
@@ -206,8 +186,7 @@ class Setting:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(msgspec.Struct, frozen=True):
     type: str
     labels: tuple[str, ...]
     body: Body
@@ -216,14 +195,12 @@ class Block:
     label_spans: tuple[Span, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
-    settings: dict[str, Setting] = field(default_factory=dict)
+class Body(msgspec.Struct, frozen=True):
+    settings: dict[str, Setting] = {}
     blocks: tuple[Block, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(msgspec.Struct, frozen=True):
     source: Source
     body: Body
 
