@@ -384,3 +384,37 @@ def test_hundreds_of_idle_sources_take_little_memory(programs: Programs) -> None
     assert int(re.search(r"VmHWM:\s+(\d+)", status)[1]) < 60_000  # type: ignore[index]
     for _, writable in pipes:
         os.close(writable)
+
+
+needs_kmsg = pytest.mark.skipif(not os.access("/dev/kmsg", os.R_OK | os.W_OK), reason="needs /dev/kmsg, and root")
+
+
+def kernel_says(words: str) -> None:
+    with open("/dev/kmsg", "w") as device:
+        device.write(f"<12>{words}\n")
+
+
+@needs_kmsg
+def test_kmsg_prints_as_linuxkits_does() -> None:
+    words = f"boatyard kmsg {os.getpid()}"
+    kernel_says(words)
+    until(lambda: words in run(BIN / "kmsg", "-once").stderr)
+    result = run(BIN / "kmsg", "-once")
+    assert result.returncode == 0 and result.stdout == ""
+    assert re.search(rf"(?m)^\(\d+\) - \d{{4}}-\d\d-\d\dT[\d:.]+Z: {words}$", result.stderr)
+    assert words not in run(BIN / "kmsg", "-once", "-level", "crit").stderr
+
+
+@needs_kmsg
+def test_kmsg_is_a_source_that_survives_memlogd(programs: Programs) -> None:
+    programs.start("memlogd", "-max-lines", "100000")
+    kmsg = subprocess.Popen([BIN / "kmsg", "-socket", programs.log_socket])
+    programs.running["kmsg"] = kmsg
+    first, second = f"boatyard first {os.getpid()}", f"boatyard second {os.getpid()}"
+    kernel_says(first)
+    until(lambda: "user.warning [" in logread(programs, "-source", "kmsg", "-grep", first))
+    programs.kill("memlogd")
+    programs.start("memlogd", "-max-lines", "100000")
+    kernel_says(second)
+    until(lambda: second in logread(programs, "-source", "kmsg"))
+    assert first not in logread(programs)
