@@ -227,7 +227,7 @@ def test_logread_waits_for_memlogd_to_come_back_and_does_not_spin(programs: Prog
     programs.start("memlogd")
     write(programs, "s", "after\n")
     until(lambda: "after" in programs.said("logread"))
-    assert programs.said("logread").count("before") == 1
+    assert programs.said("logread").count(";before") == 1
 
 
 def test_logwrite_waits_for_memlogd_and_does_not_spin(programs: Programs) -> None:

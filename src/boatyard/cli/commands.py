@@ -24,6 +24,11 @@ def _group(summary: str, table: Mapping[str, Entry], *aliases: str, section: str
     return Entry("", summary, table, aliases, section)
 
 
+_INIT: Mapping[str, Entry] = {
+    "run": Entry("boatyard.cli.boot.command:run", "Boot: what is done once, then services"),
+    "prepare": Entry("boatyard.cli.boot.command:prepare", "Check a definition, and get its images"),
+}
+
 _IMAGE: Mapping[str, Entry] = {
     "ls": Entry("boatyard.cli.image.listing:images", "List images", aliases=("list",)),
     "inspect": Entry("boatyard.cli.image.inspect:inspect", "Show everything known of images"),
@@ -129,6 +134,9 @@ COMMANDS: Mapping[str, Entry] = {
     "tags": Entry("boatyard.cli.registry.direct:tags", "List the tags of a repository", section="Registries"),
     "registry": _group("Run a registry", _REGISTRY, section="Registries"),
     "manifest": _group("Look at manifests in registries", _MANIFEST, section="Registries"),
+    "logs": Entry("boatyard.cli.logs.read:logs", "Show log lines that memlogd has", section="Logs and boot"),
+    "init": _group("Boot in two phases", _INIT, section="Logs and boot"),
+    "logd": Entry("boatyard.cli.logs.daemon:logd", "Keep log lines in memory", section="Logs and boot"),
     "tag": Entry("boatyard.cli.image.change:tag", "Give an image another name", section="Images"),
     "rmi": Entry("boatyard.cli.image.change:rm", "Remove images", section="Images"),
     "history": Entry("boatyard.cli.image.history:history", "Show the steps an image was made by", section="Images"),

@@ -15,7 +15,7 @@ from boatyard.logs.events import CaughtUp, Event, Gap, Hello, Known, Lines, Lost
 from boatyard.logs.frames import Frame
 from boatyard.logs.wording import GONE, OWN_NAME, SLOW
 
-DOUBT = 60.0
+DOUBT = 20.0
 """Seconds after a memlogd was killed in which a source may come back that nobody heard of."""
 NAMES = 20_000
 """Sources that are remembered beside those that are open; the ones that were quiet the longest are forgotten

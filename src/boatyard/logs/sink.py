@@ -50,7 +50,8 @@ class LogSink:
         handover.hand_over(self.log_socket, name, *descriptors)
 
     def open(self, name: str) -> int:
-        """The writable end of a pipe that memlogd reads as the source `name`. It is the caller's, and close-on-exec."""
+        """The writable end of a pipe that memlogd reads as the source `name`. It is the caller's, and
+        close-on-exec."""
         return handover.open_source(self.log_socket, name)
 
     async def follow(

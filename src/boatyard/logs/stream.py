@@ -82,8 +82,8 @@ class Stream:
         return self._socket.fileno()
 
     def read(self, timeout: float | None = None, wake: int = -1) -> Iterator[Frame] | None:
-        """What came (perhaps nothing complete) within `timeout` seconds, or before the descriptor `wake` was readable;
-        None at the end. To be iterated to the end."""
+        """What came (perhaps nothing complete) within `timeout` seconds, or before the descriptor `wake` was
+        readable; None at the end. To be iterated to the end."""
         waited = [self._socket.fileno(), wake] if wake >= 0 else [self._socket.fileno()]
         if timeout is not None and self._socket.fileno() not in select.select(waited, [], [], timeout)[0]:
             return iter(())

@@ -20,7 +20,7 @@ def gap(event: Gap) -> bytes:
 
 def lost(events: Sequence[Lost]) -> bytes:
     """All of what one memlogd lost, in one line; empty when nothing is known to be."""
-    events = [event for event in events if event.number]
+    events = [event for event in events if event.number and event.source != OWN_NAME]
     if not events:
         return b""
     names = [b"%b after its line %d" % (one_line(event.source), event.number) for event in events[:_NAMED]]

@@ -44,7 +44,7 @@ def last_error(log: bytes) -> str:
 
 def explain(message: str, program: str) -> BoatyardError:
     """The error to raise for a runtime's message; `program` is what was to be run."""
-    text = re.sub(r"^(runc run failed: |unable to start container process: |container_linux\.go:\d+: )+", "", message)
+    text = re.sub(r"^(runc \w+ failed: |unable to start container process: |container_linux\.go:\d+: )+", "", message)
     low = text.lower()
     about_program = low.startswith(("exec", "open executable", "stat executable", "standard_init"))
     if "not found in $path" in low and "/" in program:

@@ -12,6 +12,7 @@ file system is mounted in the daemon's namespace, and what a killed daemon leave
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import os
 import signal
@@ -36,6 +37,12 @@ MAX_SCRATCH_PATH = 70
 
 ORPHAN_PATIENCE = 2.0
 EXITED_UNREAPED = os.WEXITED | os.WNOHANG | os.WNOWAIT
+
+PYTHONS_SIGNALS = (
+    # Ignored by Python, or caught by us: what is started has them at their defaults.
+    *(signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD),
+    *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGPWR),
+)
 
 DAEMON_PROC = "proc"
 """In the scratch file system: /proc as the daemon sees it."""
@@ -242,8 +249,26 @@ def spawn(args: list[str], env: Mapping[str, str], stdio: tuple[int, int, int] |
             file_actions=actions,
             setsid=True,
             setsigmask=(),
-            setsigdef=(signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD),
+            setsigdef=PYTHONS_SIGNALS,
         )
     finally:
         for descriptor in copies:
             os.close(descriptor)
+
+
+def spawn_with(args: list[str], descriptors: tuple[int, ...]) -> int:
+    """Start a program that finds these descriptors as 3, 4, ...; its standard input and output are nothing, its
+    standard error is ours. In a session of its own, with its parent's environment; its process ID."""
+    copies = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 64) for descriptor in descriptors]
+    try:
+        actions: list[tuple[int, int, int] | tuple[int, int, str, int, int]] = [
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0),
+            (os.POSIX_SPAWN_DUP2, 0, 1),
+        ]
+        actions += [(os.POSIX_SPAWN_DUP2, copy, target) for target, copy in enumerate(copies, start=3)]
+        return os.posix_spawn(
+            args[0], args, os.environ, file_actions=actions, setsid=True, setsigmask=(), setsigdef=PYTHONS_SIGNALS
+        )
+    finally:
+        for copy in copies:
+            os.close(copy)

@@ -143,8 +143,10 @@ class LogFile:
     def tell_lost(self, number: int) -> None:
         """A line that says that memlogd took what came after line `number` with it."""
         self._prepare(self._identity, self.number + 1)
-        behind = b"lines of %b after number %d" % (self._name, number) if number else b"earlier lines of " + self._name
-        self._tell(b"memlogd was started anew: " + behind + b" that it had not handed on are lost")
+        what = b"lines of %b after number %d that it had not handed on are lost" % (self._name, number)
+        if not number:
+            what = b"if %b had lines before, they are lost" % self._name
+        self._tell(b"memlogd was started anew: " + what)
 
     def settle(self, identity: str, base: int, *, ended: bool) -> None:
         """Note that the source ended, or that it goes on."""

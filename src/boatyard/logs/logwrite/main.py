@@ -8,6 +8,7 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
@@ -33,6 +34,7 @@ FLAGS = (
     Flag("sync", "never", "fsync: never, always, or every so often, such as 5s"),
     Flag("source", (), "only sources of that name, which may have * ? [..]; may be repeated"),
     Flag("without", (), "no sources of that name; may be repeated"),
+    Flag("ready-fd", -1, "a descriptor to which a byte is written when all that was there has been read"),
     Flag("n", "", "with a command: the source's name; else it is the command's"),
 )
 _REPEAT = 60.0
@@ -66,9 +68,20 @@ def _write_files(values: dict[str, Value]) -> int:
     complaints = _Complaints()
     directory = Directory(Path(str(values["log-dir"])), policy, complaints.say, signals.wait)
     selection = Selection(sources=sources, without=without)
-    service = Service(str(values["socket"] or QUERY_SOCKET), directory, selection, complaints.say)
+    service = Service(
+        str(values["socket"] or QUERY_SOCKET), directory, selection, complaints.say, _readiness(values["ready-fd"])
+    )
     service.run(signals.descriptor, signals.came)
     return 0
+
+
+def _readiness(descriptor: Value) -> Callable[[], None]:
+    def ready() -> None:
+        if isinstance(descriptor, int) and descriptor >= 0:
+            os.write(descriptor, b"1")
+            os.close(descriptor)
+
+    return ready
 
 
 def _policy(values: dict[str, Value]) -> Policy:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from boatyard.errors import UnavailableError
 from boatyard.logs.continuity import Continuity
-from boatyard.logs.events import Event, Gap, Hello, Known, Lines, Lost
+from boatyard.logs.events import CaughtUp, Event, Gap, Hello, Known, Lines, Lost
 from boatyard.logs.following import Following
 from boatyard.logs.logwrite.directory import Directory
 from boatyard.logs.moment import SECOND
@@ -22,12 +22,20 @@ class Service:
     """One per logwrite."""
 
     def __init__(
-        self, socket: str, directory: Directory, selection: Selection, complain: Callable[[str], None]
+        self,
+        socket: str,
+        directory: Directory,
+        selection: Selection,
+        complain: Callable[[str], None],
+        ready: Callable[[], None],
     ) -> None:
+        """`ready` is called once, when all that memlogd had is in files."""
         self._socket = socket
         self._directory = directory
         self._selection = selection
         self._complain = complain
+        self._ready: Callable[[], None] | None = ready
+        self._caught_up = False
         self._gathered: dict[bytes, list[Lines]] = {}
         """Lines that came together, to be written together."""
 
@@ -47,6 +55,9 @@ class Service:
                         for event in following.poll(_TICK):
                             self._take(event)
                         self._write()
+                        if self._caught_up and self._ready is not None:
+                            self._ready()
+                            self._ready = None
                     except UnavailableError as error:
                         self._complain(error.message)
                     if following.connected != connected:
@@ -55,7 +66,9 @@ class Service:
                     self._directory.tick()
 
     def _take(self, event: Event) -> None:
-        if isinstance(event, Hello):
+        if isinstance(event, CaughtUp):
+            self._caught_up = True
+        elif isinstance(event, Hello):
             self._write()
             self._directory.greet(event.identity)
         elif isinstance(event, Lines | Gap | Lost | Known):

@@ -36,6 +36,7 @@ FLAGS = (
     Flag("fair", False, "when memory is full, the source that holds the most loses its oldest lines"),
     Flag("split", False, "a line that is too long goes on as another line; without, the rest is dropped"),
     Flag("backlog", defaults.BACKLOG, "bytes kept for readers that are slower than the writers"),
+    Flag("orphan", False, "tell readers that the memlogd before was killed"),
     Flag("quiet", False, "don't write the lines to standard output, too"),
 )
 
@@ -69,7 +70,7 @@ def run(values: dict[str, Value]) -> None:
         query.socket,
         bounds,
         identity=os.urandom(8).hex(),
-        orphan=log.replaced or query.replaced,
+        orphan=bool(values["orphan"]) or log.replaced or query.replaced,
         descriptors=_raise_descriptor_limit(),
     )
     server.loop.watch(signals.descriptor, signals)

@@ -58,6 +58,8 @@ class Store:
         self.bounds = bounds
         self.clock = clock
         self.sources = Sources()
+        self._own = self.sources.get(OWN_NAME)
+        self._own.open = 1
         self.ring = Ring(bounds, self.sources)
         self.backlog = Backlog(bounds.backlog)
         self.following = False
@@ -79,7 +81,7 @@ class Store:
 
     def say(self, text: str) -> None:
         """A line of memlogd's own."""
-        self.take(self.sources.get(OWN_NAME), text.replace("\n", "\\n").encode("utf-8", "surrogateescape") + b"\n")
+        self.take(self._own, text.replace("\n", "\\n").encode("utf-8", "surrogateescape") + b"\n")
 
     def _append(self, chunk: Chunk) -> None:
         self.end += 1
