@@ -153,6 +153,17 @@ def test_metadata_are_written_by_target(boat: Boat, daemon: NativeDaemon, work: 
     }
 
 
+def test_a_question_needs_no_caches(boat: Boat, daemon: NativeDaemon, work: Path) -> None:
+    text = 'target "default" {\n  cache-from = ["type=gha"]\n  cache-to = ["type=gha"]\n}\n'
+    (work / "docker-bake.hcl").write_text(text)
+    assert "type=gha is not supported" in boat("bake").err
+    answer = {"result.txt": "", "result.json": "{}", "result.statuscode": "0"}
+    daemon.answers["POST", "/builds"] = lambda asked: [BuildResult(ref="r", metadata=answer)]
+    assert boat("bake", "--check").code == 0
+    assert "cache_from" not in requests(daemon)[""]
+    assert boat("bake", "--set", "*.cache-from=", "--set", "*.cache-to=").code == 0
+
+
 def test_checks_are_told_target_by_target_and_decide_the_exit_code(boat: Boat, daemon: NativeDaemon) -> None:
     texts = {"one": ("1", "one thing is wrong\n"), "two": ("0", "all is well\n")}
 

@@ -80,6 +80,8 @@ def build_flags(target: Target, bake: BakeFlags, *, linked: bool = False) -> Fla
     not."""
     if target.policy:
         raise UnsupportedError(f"target {target.name}: policy is not supported yet", hint="leave the attribute out")
+    call = _call(target, bake)
+    asked = call.partition(",")[0] not in ("", "build")  # a question needs no cache
     return Flags(
         context=target.context or ".",
         file=None if target.dockerfile_inline is not None else places.dockerfile(target),
@@ -92,8 +94,8 @@ def build_flags(target: Target, bake: BakeFlags, *, linked: bool = False) -> Fla
         secret=tuple(each.text() for each in target.secret or ()),
         ssh=tuple(each.text() for each in target.ssh or ()),
         platform=target.platforms or (),
-        cache_from=() if linked else tuple(each.text() for each in target.cache_from or ()),
-        cache_to=() if linked else tuple(each.text() for each in target.cache_to or ()),
+        cache_from=() if linked or asked else tuple(each.text() for each in target.cache_from or ()),
+        cache_to=() if linked or asked else tuple(each.text() for each in target.cache_to or ()),
         output=("type=cacheonly",) if linked else tuple(each.text() for each in target.output or ()),
         no_cache=bool(target.no_cache),
         no_cache_filter=target.no_cache_filter or (),
@@ -108,7 +110,7 @@ def build_flags(target: Target, bake: BakeFlags, *, linked: bool = False) -> Fla
             f"{name}={value}" for name, value in (target.contexts or {}).items() if not value.startswith(LINK)
         ),
         attest=() if linked else tuple(each.text() for each in target.attest or ()),
-        call="" if linked else _call(target, bake),
+        call="" if linked else call,
         explain=bake.explain,
         trust_host_ca=bake.trust_host_ca,
     )
