@@ -121,11 +121,6 @@ COMMANDS: Mapping[str, Entry] = {
     "builder": _group("Manage builds and their cache", _BUILDER, section="Management"),
     "daemon": _group("Manage boatd", _DAEMON, section="Management"),
     "platform": _group("Run programs of other architectures", _PLATFORM, section="Management"),
-    "doctor": Entry("boatyard.cli.doctor:doctor", "Say what works on this host, and what is missing", section="Other"),
-    "completion": Entry(
-        "boatyard.cli.completion.command:completion", "Print a shell's completion script", section="Other"
-    ),
-    "version": Entry("boatyard.cli.version:version", "Show versions of boat and boatd", section="Other"),
     "pull": Entry("boatyard.cli.registry.transfer:pull", "Fetch an image from its registry", section="Common"),
     "push": Entry("boatyard.cli.registry.transfer:push", "Send an image to its registry", section="Common"),
     "login": Entry("boatyard.cli.registry.direct:login", "Log in to a registry", section="Registries"),
@@ -143,4 +138,9 @@ COMMANDS: Mapping[str, Entry] = {
     "save": Entry("boatyard.cli.image.archive:save", "Write images to an archive", section="Images"),
     "load": Entry("boatyard.cli.image.archive:load", "Read images from an archive", section="Images"),
     "import": Entry("boatyard.cli.image.archive:import_", "Make an image of a tar of files", section="Images"),
+    "doctor": Entry("boatyard.cli.doctor:doctor", "Say what works on this host, and what is missing", section="Other"),
+    "completion": Entry(
+        "boatyard.cli.completion.command:completion", "Print a shell's completion script", section="Other"
+    ),
+    "version": Entry("boatyard.cli.version:version", "Show versions of boat and boatd", section="Other"),
 }

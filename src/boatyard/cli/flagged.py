@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import click
 
@@ -11,12 +11,6 @@ _FALSE = ("false", "0", "f")
 
 
 class FlaggedCommand(click.Command):
-    """`bare` names options whose value may be left out, and what that stands for; else it is joined to them by `=`."""
-
-    def __init__(self, *arguments: object, bare: Mapping[str, str] | None = None, **attributes: object) -> None:
-        super().__init__(*arguments, **attributes)  # type: ignore[arg-type]
-        self.bare = bare or {}
-
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, list(self._normalised(args, ctx.allow_interspersed_args)))
 
@@ -31,8 +25,6 @@ class FlaggedCommand(click.Command):
             if argument == "--" or (not argument.startswith("-") and not interspersed):
                 yield argument
                 yield from rest
-            elif argument in self.bare:
-                yield f"{argument}={self.bare[argument]}"
             elif option is None or (equals and not name.startswith("--")):
                 yield argument
             elif option.is_flag and equals and value.lower() in _TRUE:

@@ -45,7 +45,7 @@ class LazyGroup(click.Group):
             sections.setdefault(entry.section, []).append((name, entry.summary))
         width = max(map(len, self.table))
         for section, rows in sections.items():
-            with formatter.section(f"{section} commands" if section else "Commands"):
+            with formatter.section(section or "Commands"):
                 formatter.write_dl([(name.ljust(width), summary) for name, summary in rows])
 
 

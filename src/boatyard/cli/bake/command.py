@@ -17,11 +17,11 @@ docker-bake.json or a compose file of the working directory, what -f names, or t
 first.
 
 \b
-  boat bake                                        build the default group
-  boat bake app db                                 build two targets
-  boat bake --set '*.platform=linux/arm64' app     change an attribute of all targets
-  boat bake --print                                show what would be built
-  boat bake --list=targets                         show what can be built
+  boat bake                                   build the default group
+  boat bake app db                            build two targets
+  boat bake --set '*.platform=linux/arm64' app  an attribute of all targets
+  boat bake --print                           show what would be built
+  boat bake --list=targets                    show what can be built
 """
 
 MODES = ("auto", "tty", "plain", "rawjson", "quiet")
@@ -59,8 +59,9 @@ PARAMETERS: tuple[click.Parameter, ...] = (
     _many(
         "--allow", metavar="ENTITLEMENT", help="Allow network.host, security.insecure, fs.read=DIR, fs.write=DIR, ssh."
     ),
-    _text("--provenance", metavar="BOOL|mode=MODE", help="Add provenance (not supported yet)."),
-    _text("--sbom", metavar="BOOL|ATTRS", help="Add a bill of materials (not supported yet)."),
+    # Not supported yet: whoever gives one of these is told so.
+    click.Option(["--provenance"], default="", hidden=True),
+    click.Option(["--sbom"], default="", hidden=True),
     _flag("--explain", help="Tell for each step that ran why it was not cached."),
     click.Option(
         ["--trust-host-ca/--no-trust-host-ca"],
@@ -87,7 +88,6 @@ bake = FlaggedCommand(
     "bake",
     callback=_bake,
     params=list(PARAMETERS),
-    bare={"--provenance": "true", "--sbom": "true"},
     help=_HELP,
     short_help="Build the targets of a bake or compose file",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

@@ -15,12 +15,12 @@ _HELP = """Build an image from a Dockerfile.
 CONTEXT is a directory, a git repository or a URL, or - for standard input (a tar archive, or a Dockerfile alone).
 
 \b
-  boat build -t app .                              build ./Dockerfile, store the image as app
-  boat build -f - . < Dockerfile                   a Dockerfile from standard input
-  boat build -o out .                              write the result's files to ./out
-  boat build -o type=oci,dest=app.tar .            write an OCI archive
-  boat build --explain .                           tell why steps were not cached
-  boat build --on-error=shell .                    open a shell where a step fails
+  boat build -t app .                      build ./Dockerfile as app
+  boat build -f - . < Dockerfile           a Dockerfile from standard input
+  boat build -o out .                      write the result's files to ./out
+  boat build -o type=oci,dest=app.tar .    write an OCI archive
+  boat build --explain .                   tell why steps were not cached
+  boat build --on-error=shell .            open a shell where a step fails
 """
 
 MODES = ("auto", "tty", "plain", "rawjson", "quiet")
@@ -46,6 +46,11 @@ def _choice(name: str, *words: str, help: str) -> click.Option:
 def _ignored(*names: str, **attributes: Any) -> click.Option:
     """A flag of Docker's that has nothing to do here: taken, so that scripts go on working."""
     return click.Option(list(names), hidden=True, expose_value=False, **attributes)
+
+
+def _refused(name: str, **attributes: Any) -> click.Option:
+    """A flag for something that isn't supported yet: whoever gives it is told so."""
+    return click.Option([name], hidden=True, **attributes)
 
 
 PARAMETERS: tuple[click.Parameter, ...] = (
@@ -110,18 +115,16 @@ PARAMETERS: tuple[click.Parameter, ...] = (
         default=None,
         help="Let RUN trust this host's certificates; nothing is stored.",
     ),
-    _flag("--check-reproducible", help="Build twice and compare (not supported yet)."),
+    _refused("--check-reproducible", is_flag=True),
     _option(
         "--source-date-epoch",
         default="",
         metavar="SECONDS",
         help="Time of all that is made (also: SOURCE_DATE_EPOCH).",
     ),
-    _many("--attest", metavar="type=TYPE[,...]", help="Add an attestation (not supported yet)."),
-    _option("--provenance", default="", metavar="BOOL|mode=MODE", help="Add provenance (not supported yet)."),
-    _option(
-        "--sbom", default="", is_flag=False, flag_value="true", help="Add a bill of materials (not supported yet)."
-    ),
+    _refused("--attest", multiple=True),
+    _refused("--provenance", default=""),
+    _refused("--sbom", default=""),
     _ignored("--compress", is_flag=True),
     _ignored("--rm", is_flag=True),
     _ignored("--force-rm", is_flag=True),
@@ -152,7 +155,6 @@ build = FlaggedCommand(
     "build",
     callback=_build,
     params=list(PARAMETERS),
-    bare={"--provenance": "true", "--sbom": "true"},
     help=_HELP,
     short_help="Build an image from a Dockerfile",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
