@@ -62,6 +62,13 @@ class BulkBody(asyncio.BufferedProtocol):
         self._store(memoryview(mine))
         self._go_on(rest)
 
+    def give_back(self) -> None:
+        """Nobody wants the rest of it."""
+        self._disarm()
+        if self._paused:
+            self._paused = False
+            self._owner.transport.resume_reading()
+
     # What asyncio calls
 
     def get_buffer(self, sizehint: int) -> memoryview:

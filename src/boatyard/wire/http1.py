@@ -41,6 +41,7 @@ class Http1Connection(asyncio.Protocol):
         self._unparsed = 0
         self._header_begun = False
         self._held = False
+        self._bulk: BulkBody | None = None
         self._lingering = False
         self._closing = False
         self._lost = False
@@ -140,7 +141,7 @@ class Http1Connection(asyncio.Protocol):
         self.h11.receive_data(b"POST / HTTP/1.1\r\nhost: -\r\ncontent-length: 0\r\n%s\r\n" % close)
         while self.h11.their_state is not (h11.MUST_CLOSE if last else h11.DONE):
             self.h11.next_event()
-        body = BulkBody(self, length, pieces, self._limits.body_timeout)
+        body = self._bulk = BulkBody(self, length, pieces, self._limits.body_timeout)
         self.transport.set_protocol(body)
         self.resume_reading()
         body.begin(begun)
@@ -148,6 +149,7 @@ class Http1Connection(asyncio.Protocol):
 
     def body_taken(self, rest: bytes) -> None:
         """A body that was taken is complete; `rest`: bytes behind it."""
+        self._bulk = None
         self.transport.set_protocol(self)
         self._unparsed = len(rest)
         if rest:
@@ -155,6 +157,7 @@ class Http1Connection(asyncio.Protocol):
 
     def body_refused(self, status: int, reason: str) -> None:
         """A body that was taken is no good, or doesn't come."""
+        self._bulk = None
         self.transport.set_protocol(self)
         self._refuse(status, reason)
 
@@ -238,7 +241,13 @@ class Http1Connection(asyncio.Protocol):
             if not exchange.finished:
                 self.transport.abort()
                 return
-        if self.h11.their_state is h11.SEND_BODY:
+        if self._bulk is not None:
+            # It was answered before its body had come.
+            self._bulk.give_back()
+            self._bulk = None
+            self.transport.set_protocol(self)
+            self._linger()
+        elif self.h11.their_state is h11.SEND_BODY:
             self._linger()
         elif self.h11.our_state is h11.DONE and self.h11.their_state is h11.DONE and not self._closing:
             self.h11.start_next_cycle()

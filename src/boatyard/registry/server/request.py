@@ -33,7 +33,7 @@ class Request:
         self._send = send
         self.status = 0
         self.admitted: Admitted = EVERYBODY
-        self._body_read = False
+        self._body_begun = self._body_read = False
 
     def header(self, name: bytes) -> str:
         """Of several, one list; "" when there is none."""
@@ -61,10 +61,12 @@ class Request:
         text = self.header(b"content-length")
         return int(text) if text else None
 
-    def body(self) -> AsyncIterator[memoryview]:
+    async def body(self) -> AsyncIterator[memoryview]:
         """In pieces, each of which is good until the next one is asked for. ClientGoneError."""
+        self._body_begun = True
+        async for piece in bulk(self.scope, self._receive, PIECE):
+            yield piece
         self._body_read = True
-        return bulk(self.scope, self._receive, PIECE)
 
     async def small_body(self, most: int, too_long: RefusedError) -> bytes:
         if (self.length or 0) > most:
@@ -87,7 +89,7 @@ class Request:
         is short enough to be read over, so that the connection can be used again."""
         if self._body_read or not (self.header(b"transfer-encoding") or self.length):
             return []
-        if self.length is None or self.length > _READ_OVER or self.header(b"expect"):
+        if self._body_begun or self.length is None or self.length > _READ_OVER or self.header(b"expect"):
             return [(b"connection", b"close")]
         while (message := await self._receive())["type"] == "http.request" and message.get("more_body"):
             pass

@@ -13,6 +13,7 @@ import gc
 import logging
 import os
 import random
+import resource
 import signal
 import socket
 import time
@@ -120,6 +121,7 @@ def run(
     settings: Settings, sockets: list[socket.socket], *, tls: ssl.SSLContext | None, on_ready: Callable[[], None]
 ) -> None:
     """Until SIGTERM or SIGINT. In the main thread of a process without others."""
+    _raise_descriptor_limit()
     open_registry(settings).close()  # makes what isn't there, once
     if len(sockets) == 1:
         on_ready()
@@ -128,6 +130,14 @@ def run(
     for sock in sockets:
         sock.listen(512)
     Supervisor(settings, sockets, tls).run(on_ready)
+
+
+def _raise_descriptor_limit() -> None:
+    """Each connection is one; the soft limit of 1024 is for programs that select()."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = hard if hard != resource.RLIM_INFINITY else 1 << 20
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _until_signal(

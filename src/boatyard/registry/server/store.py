@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from boatyard.errors import ConflictError, IntegrityError, NotFoundError
+from boatyard.errors import ConflictError, IntegrityError, NotFoundError, StorageError
 from boatyard.image import digest as digests
 from boatyard.image.content.directory import DirectoryStore, storage_errors
 from boatyard.image.digest import Digest
@@ -174,10 +174,15 @@ class Upload:
             self._hasher = hashlib.sha256()
         if self._hasher is not None:
             self._hasher.update(data)
-        with storage_errors(self.path):
-            done = 0
-            while done < len(data):
-                done += os.write(self._descriptor, data[done:])
+        try:
+            with storage_errors(self.path):
+                done = 0
+                while done < len(data):
+                    done += os.write(self._descriptor, data[done:])
+        except StorageError:
+            # A full disk gets its space back: others may need less.
+            self.abort()
+            raise
         self.offset += len(data)
         if self.offset - self._flushed >= _FLUSHED_AHEAD:
             _libc.sync_file_range(
