@@ -18,7 +18,7 @@ from typing import BinaryIO, Protocol
 import msgspec
 
 from boatyard.errors import BoatyardError, BuildError, ExitError, FrontendError, SolveError
-from boatyard.progress import Event, VertexEvent, WarningEvent, encode
+from boatyard.progress import Event, LogEvent, VertexEvent, WarningEvent, encode
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +80,10 @@ class BuildRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Counts the changes that were made to the record of an ended build."""
 
 
+MOST_OUTPUT = 256 << 20
+"""Bytes of what steps print that are kept of one build."""
+
+
 class Listener(Protocol):
     """Hears what a build tells while it is recorded."""
 
@@ -104,6 +108,8 @@ class Recording:
         self._file: BinaryIO | None = None
         self._steps: dict[str, VertexEvent] = {}
         self._warnings = 0
+        self._printed = 0
+        self._full = False
         with self._failing():
             directory.mkdir()
             write_record(directory, record)
@@ -130,6 +136,8 @@ class Recording:
         return self._file is None and self.record.status == "running"
 
     def add(self, event: Event) -> None:
+        if isinstance(event, LogEvent) and not self._has_room(event):
+            return
         if self._file is not None:
             line = encode(event) + b"\n"
             with self._failing():
@@ -141,6 +149,17 @@ class Recording:
             self._warnings += 1
         for listener in self.listeners:
             listener.told(event, self.position)
+
+    def _has_room(self, event: LogEvent) -> bool:
+        """What a step prints without end must not fill the disk."""
+        self._printed += len(event.data)
+        if self._printed <= MOST_OUTPUT:
+            return True
+        if not self._full:
+            self._full = True
+            short = f"the output from here on is not kept: it is more than {MOST_OUTPUT >> 20} MiB"
+            self.add(WarningEvent(vertex=event.vertex, code="OutputLimit", short=short))
+        return False
 
     def flush(self) -> None:
         """So that readers find what was told so far. Thread-safe."""

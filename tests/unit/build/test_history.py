@@ -8,7 +8,7 @@ import pytest
 
 from boatyard.build.history import History
 from boatyard.errors import ConflictError, IntegrityError, InvalidError, NotFoundError, SolveError
-from boatyard.progress import Event, LogEvent, VertexEvent
+from boatyard.progress import Event, LogEvent, VertexEvent, WarningEvent
 
 
 class Clock:
@@ -207,3 +207,18 @@ def test_a_long_log_is_read_in_pieces(history: History, monkeypatch: pytest.Monk
     recording.end("completed")
     assert len(history.read("r1", 0)[0]) < 30
     assert list(history.events("r1")) == told
+
+
+def test_output_without_end_is_cut_with_a_word_about_it(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("boatyard.build.recording.MOST_OUTPUT", 10)
+    recording = history.begin("r1", "app", {}, [], "/src")
+    for number in range(5):
+        recording.add(LogEvent(vertex="d", stream=1, data=f"line{number}\n", time=1.0))
+    recording.add(VertexEvent(digest="d", name="step"))
+    ended = recording.end("completed")
+    history.ended("r1")
+    log, warning, step = history.events("r1")
+    assert isinstance(log, LogEvent) and log.data == "line0\n"
+    assert isinstance(warning, WarningEvent) and "not kept" in warning.short
+    assert isinstance(step, VertexEvent)
+    assert ended.warnings == 1
