@@ -20,6 +20,7 @@ from boatyard.errors import (
 OK = 0
 FAILED = 1
 USAGE = 2
+NOT_REPRODUCIBLE = 11
 INTERNAL = 70
 NOT_STARTED = 125
 NOT_EXECUTABLE = 126
@@ -45,6 +46,7 @@ CODES: tuple[tuple[type[BoatyardError], int, str], ...] = (
 OTHERS: tuple[tuple[int, str], ...] = (
     (OK, "done"),
     (FAILED, "any other failure"),
+    (NOT_REPRODUCIBLE, "`boat build --check-reproducible`: two builds gave different images"),
     (INTERNAL, "a bug in boat: please report it with the output of `boat --debug ...`"),
     (NOT_STARTED, "`boat run`: the container could not be started; any other number is its command's own"),
     (NOT_EXECUTABLE, "`boat run`: the command is there, but can't be executed"),

@@ -175,7 +175,6 @@ def test_what_is_switched_off_need_not_be_supported(off: dict[str, Any]) -> None
         {"attest": ("type=sbom",)},
         {"cache_to": ("type=s3,bucket=b",)},
         {"cache_from": ("type=gha",)},
-        {"check_reproducible": True},
     ],
 )
 def test_what_is_not_supported_yet_says_so_with_a_way_out(flags: dict[str, Any]) -> None:

@@ -115,7 +115,10 @@ PARAMETERS: tuple[click.Parameter, ...] = (
         default=None,
         help="Let RUN trust this host's certificates; nothing is stored.",
     ),
-    _refused("--check-reproducible", is_flag=True),
+    _flag(
+        "--check-reproducible",
+        help="Build twice, anew, and tell what differs; the result is stored only if nothing does.",
+    ),
     _option(
         "--source-date-epoch",
         default="",

@@ -278,8 +278,6 @@ def _source_policies(flags: Flags, environment: Mapping[str, str]) -> tuple[Sour
 
 
 def _refuse_unsupported(flags: Flags) -> None:
-    if flags.check_reproducible:
-        raise UnsupportedError("--check-reproducible is not supported yet", hint="build twice and compare --iidfile")
     for flag, value in (("--provenance", flags.provenance), ("--sbom", flags.sbom)):
         if value and value.lower() not in ("false", "0"):
             raise UnsupportedError(f"{flag}: attestations are not supported yet", hint=_ATTESTATION_HINT)

@@ -10,6 +10,7 @@ from boatyard.cli.build.offers import Offers
 from boatyard.cli.build.plan import Plan, plan, to_stream
 from boatyard.cli.connection import daemon, offering
 from boatyard.cli.console import Console
+from boatyard.cli.exits import NOT_REPRODUCIBLE
 from boatyard.cli.failure import tell
 from boatyard.cli.follow import follow
 from boatyard.cli.render.choice import renderer as choose
@@ -33,6 +34,34 @@ def run(console: Console, flags: Flags) -> int:
         require(console.in_terminal, "--on-error=shell")
     planned = plan(flags, console.environment)
     _check_files(planned, flags)
+    if flags.check_reproducible:
+        from boatyard.cli.build import reproducible
+
+        reproducible.refuse(planned)
+        try:
+            with reproducible.checked(
+                console, daemon(console), planned, lambda each: _build(console, flags, each)
+            ) as final:
+                if final is None:
+                    return NOT_REPRODUCIBLE
+                return _finish(console, flags, final, _build(console, flags, final))
+        except _FailedError as failure:
+            return failure.code
+    try:
+        return _finish(console, flags, planned, _build(console, flags, planned))
+    except _FailedError as failure:
+        return failure.code
+
+
+class _FailedError(Exception):
+    """A build failed, and that was told. Never leaves this module."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def _build(console: Console, flags: Flags, planned: Plan) -> BuildResult:
     renderer = choose(console, _mode(flags, planned))
     ref = os.urandom(12).hex()
     try:
@@ -40,7 +69,7 @@ def run(console: Console, flags: Flags) -> int:
             client = daemon(console)
             channel = stack.enter_context(offering(console, client))
             request = Offers(console, channel, stack).request(planned, flags, ref)
-            result = follow(
+            return follow(
                 console,
                 client.stream(builds.build(request)),
                 renderer,
@@ -51,8 +80,7 @@ def run(console: Console, flags: Flags) -> int:
         hint = (
             f"{_AT_ITS_BEGIN.format(ref=ref[:12])}, --on-error=shell one where it failed; {_LOG.format(ref=ref[:12])}"
         )
-        return failed(console, error, renderer, hint)
-    return _finish(console, flags, planned, result)
+        raise _FailedError(failed(console, error, renderer, hint)) from error
 
 
 def _mode(flags: Flags, planned: Plan) -> str:

@@ -87,7 +87,6 @@ class BuildRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
     linked: dict[str, LinkedBuild] = {}
     """Builds that named contexts refer to (`context:NAME` is `input:ID` in `frontend_attrs`), by id, which labels their
     steps."""
-    check_reproducible: bool = False
     context_report: bool = False
 
 

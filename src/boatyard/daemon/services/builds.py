@@ -307,7 +307,6 @@ def _check_supported(request: BuildRequest) -> None:
             [each for each in request.cache_to if each.type != "registry"],
             "exporting caches that don't go to registries",
         ),
-        (request.check_reproducible, "checking reproducibility"),
     ):
         if option:
             raise UnsupportedError(f"{what} is not supported yet", hint="leave the option out")

@@ -37,7 +37,7 @@ def workdir(build: Conversion, stage: StageBuild, step: Step, instruction: Workd
     stage.output = Draft(
         FileOp((FileAction(base, action, -1, 0),)),
         inputs,
-        metadata=sources.named(name),
+        metadata=sources.named(name, ignore_cache=stage.ignore_cache),
         locations=build.location(instruction.range),
     )
     stage.image.record(f"WORKDIR {directory}", build.created, layer=True)
