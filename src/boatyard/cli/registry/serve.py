@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 @click.option("--auth", is_flag=True, help="Only users may pull and push (boat registry user).")
 @click.option("--anonymous-pull", is_flag=True, help="With --auth: anybody may pull.")
 @click.option("--public-url", metavar="URL", default="", help="How clients reach it, when that isn't where it listens.")
+@click.option("--mirror-of", metavar="HOST", default="", help="Give what that registry has, and keep it here.")
+@click.option("--mirror-plain-http", is_flag=True, help="Speak to it without TLS.")
 @click.option("--read-only", is_flag=True, help="Refuse pushes and deletions.")
 @click.option("--rate", type=click.FloatRange(0), default=0.0, help="Requests a second of one user or address; 0: any.")
 @click.option(
@@ -57,6 +59,8 @@ def serve(
     auth: bool,
     anonymous_pull: bool,
     public_url: str,
+    mirror_of: str,
+    mirror_plain_http: bool,
     read_only: bool,
     rate: float,
     burst: float,
@@ -79,6 +83,8 @@ def serve(
         auth=auth,
         anonymous_pull=anonymous_pull,
         public_url=public_url,
+        mirror_of=mirror_of,
+        mirror_plain_http=mirror_plain_http,
         rate=rate,
         burst=burst,
         grace=units.parse_duration(grace),

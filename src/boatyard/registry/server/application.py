@@ -91,8 +91,13 @@ class Application:
             raise method_not_allowed(", ".join(calls))
         if kind not in _UNGUARDED:
             request.admitted = await self._registry.guard.admit(request, needed(request.route, request.method))
-        if self._registry.settings.read_only and request.method not in _READING and kind not in _NO_CONTENT:
-            raise RefusedError(405, "UNSUPPORTED", "this registry is read-only")
+        settings = self._registry.settings
+        if (settings.read_only or settings.mirror_of) and request.method not in _READING and kind not in _NO_CONTENT:
+            raise RefusedError(
+                405,
+                "UNSUPPORTED",
+                "this registry is " + (f"a mirror of {settings.mirror_of}" if settings.mirror_of else "read-only"),
+            )
         await call(self._registry, request)
 
 

@@ -21,6 +21,8 @@ _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 async def get(registry: Registry, request: Request) -> None:
     """GET and HEAD."""
     name, digest = request.route.name, checked(request.route.rest)
+    if registry.mirror is not None and registry.records.link(name, digest) is None and await _mirror(registry, request):
+        return
     size = await _found(registry, name, digest)
     etag = b'"%s"' % digest.encode("ascii")
     headers: list[Header] = [
@@ -49,6 +51,23 @@ async def get(registry: Registry, request: Request) -> None:
     with file:
         await request.answer_file(status, headers, file, first, count)
     registry.metrics.add("sent_bytes", count)
+
+
+async def _mirror(registry: Registry, request: Request) -> bool:
+    """Bring a blob from the mirrored registry. Whether that was the answer, too: to a GET of all of it, whose size is
+    known."""
+    assert registry.mirror is not None
+    digest = checked(request.route.rest)
+    passing = request.method == "GET" and not request.header(b"range")
+    async for size, piece in registry.mirror.fetch(request.route.name, digest):
+        registry.metrics.add("mirrored_bytes", len(piece))
+        if passing and size is not None:
+            headers = [
+                (b"content-type", b"application/octet-stream"),
+                (b"docker-content-digest", digest.encode("ascii")),
+            ]
+            await request.answer_piece(headers, size, piece)
+    return request.status != 0
 
 
 async def _found(registry: Registry, name: str, digest: Digest) -> int:

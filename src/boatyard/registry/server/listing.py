@@ -23,10 +23,14 @@ _REFERRERS = 500
 
 async def tags(registry: Registry, request: Request) -> None:
     name = request.route.name
+    count, last = _page(request, _TAGS)
+    if registry.mirror is not None:
+        everything = [tag for tag in await registry.mirror.tags(name) if tag > last]
+        await request.answer_json({"name": name, "tags": everything[:count]}, _next(request, everything, count))
+        return
     repository = registry.records.repository(name)
     if repository is None:
         raise name_unknown(name)
-    count, last = _page(request, _TAGS)
     found = registry.records.tags(repository, last, count + 1) if count else []
     await request.answer_json({"name": name, "tags": found[:count]}, _next(request, found, count))
 

@@ -31,6 +31,8 @@ _MOST_TAGS = 50
 async def get(registry: Registry, request: Request) -> None:
     """GET and HEAD."""
     name, reference = request.route.name, request.route.rest
+    if registry.mirror is not None and (is_tag(reference) or digests.is_digest(reference)):
+        await registry.mirror.bring_manifest(name, reference)
     known = registry.manifests.get(name, reference) or await _load(registry, name, reference)
     if known.etag in request.header(b"if-none-match"):
         await request.answer(304, known.headers)

@@ -296,14 +296,15 @@ class Records:
         manifests: Iterable[Digest],
         tags: Sequence[str],
         publish: Callable[[], None],
+        complete: bool = True,
     ) -> list[Digest]:
-        """What it is made of and isn't in the repository: then nothing is done."""
+        """What it is made of and isn't in the repository: then nothing is done. Unless it needn't be `complete`."""
         blobs, manifests = list(dict.fromkeys(blobs)), list(dict.fromkeys(manifests))
         with self.writing() as connection:
             repository = self._made(connection, name)
             missing = [digest for digest in blobs if not _has(connection, "links", repository, digest)]
             missing += [digest for digest in manifests if not _has(connection, "manifests", repository, digest)]
-            if missing:
+            if missing and complete:
                 return missing
             publish()
             now = self._clock()
@@ -331,6 +332,18 @@ class Records:
                 [(repository, tag, row.digest, now) for tag in tags],
             )
         return []
+
+    def set_tag(self, name: str, tag: str, digest: Digest) -> None:
+        """Of a manifest that is there; nothing is written when it is so already."""
+        known = self.manifest(name, tag)
+        if known is not None and known.digest == digest:
+            return
+        with self.writing() as connection:
+            connection.execute(
+                "INSERT INTO tags VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+                " digest = excluded.digest, updated = excluded.updated",
+                (self._made(connection, name), tag, digest, self._clock()),
+            )
 
     def delete_manifest(self, name: str, reference: str) -> bool:
         """A tag alone, or a manifest with its tags."""

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from boatyard.registry.dockerconfig import DockerConfig
+from boatyard.registry.hosts import Hosts, HostSettings
+from boatyard.registry.proxies import proxy_of
+from boatyard.registry.repository import Registries
 from boatyard.registry.server.accounts import Accounts
 from boatyard.registry.server.guard import Guard
 from boatyard.registry.server.memory import Manifests
@@ -15,6 +21,10 @@ from boatyard.registry.server.metrics import Metrics
 from boatyard.registry.server.records import Records
 from boatyard.registry.server.settings import Settings
 from boatyard.registry.server.store import BlobStore
+from boatyard.registry.tokens import Tokens
+
+if TYPE_CHECKING:
+    from boatyard.registry.server.mirror import Mirror
 
 RECEIVING = 16
 """Bodies that are received at once by one process; each takes two pieces of memory."""
@@ -29,6 +39,7 @@ class Registry:
     metrics: Metrics
     accounts: Accounts
     guard: Guard
+    mirror: Mirror | None = None
     clock: Callable[[], float] = time.time
     receiving: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(RECEIVING))
 
@@ -49,4 +60,17 @@ def open_registry(
     accounts = Accounts(records, clock=clock, cost=settings.password_cost)
     guard = Guard(settings, records, accounts, clock=clock, share=processes)
     counted = metrics or Metrics(Metrics.make(1), 0)
-    return Registry(settings, records, blobs, Manifests(records), counted, accounts, guard, clock)
+    mirror = _mirror(settings, records, blobs, clock) if settings.mirror_of else None
+    return Registry(settings, records, blobs, Manifests(records), counted, accounts, guard, mirror, clock)
+
+
+def _mirror(settings: Settings, records: Records, blobs: BlobStore, clock: Callable[[], float]) -> Mirror:
+    """With the credentials that `boat login` put down."""
+    from boatyard.registry.server.mirror import Mirror
+    from boatyard.registry.transport import Transport
+
+    domain = settings.mirror_of
+    hosts = Hosts({domain: HostSettings(http=True)} if settings.mirror_plain_http else {})
+    transport = Transport(proxies=lambda url: proxy_of(url, os.environ))
+    registries = Registries(transport, hosts, Tokens(transport, DockerConfig.default(os.environ)))
+    return Mirror(registries, domain, records, blobs, clock=clock)

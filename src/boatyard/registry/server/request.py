@@ -32,6 +32,7 @@ class Request:
         self._receive = receive
         self._send = send
         self.status = 0
+        self._left = 0
         self.admitted: Admitted = EVERYBODY
         self._body_begun = self._body_read = False
 
@@ -107,6 +108,14 @@ class Request:
         """To HEAD: `length` is that of what GET would get."""
         await self._start(status, [_VERSION, (b"content-length", b"%d" % length), *headers])
         await self._send({"type": "http.response.body"})
+
+    async def answer_piece(self, headers: Sequence[Header], length: int, piece: bytes) -> None:
+        """A part of an answer of so many bytes, which begins with the first and ends with the last one of them."""
+        if not self.status:
+            await self._start(200, [_VERSION, (b"content-length", b"%d" % length), *headers])
+            self._left = length
+        self._left -= len(piece)
+        await self._send({"type": "http.response.body", "body": piece, "more_body": self._left > 0})
 
     async def answer_file(
         self, status: int, headers: Sequence[Header], file: BinaryIO, offset: int, count: int

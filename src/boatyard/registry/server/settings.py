@@ -24,6 +24,9 @@ class Settings:
     """Between two garbage collections; 0: only when somebody asks for one."""
     collect_untagged: bool = False
     """Whether they remove manifests that no tag leads to."""
+    mirror_of: str = ""
+    """A registry whose images are given from here, and fetched when they aren't here yet. Nothing is pushed then."""
+    mirror_plain_http: bool = False
     auth: bool = False
     anonymous_pull: bool = False
     """With `auth`: whether anybody may pull."""
