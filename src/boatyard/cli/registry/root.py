@@ -30,7 +30,7 @@ def root_of(console: Console, given: str) -> str:
 
 
 @contextmanager
-def opened(console: Console, given: str) -> Iterator[Registry]:
+def opened(console: Console, given: str, objects: str = "") -> Iterator[Registry]:
     """The registry itself, beside the server that may be running on it. NotFoundError."""
     from boatyard.registry.server.registry import open_registry
     from boatyard.registry.server.settings import Settings
@@ -38,7 +38,7 @@ def opened(console: Console, given: str) -> Iterator[Registry]:
     root = root_of(console, given)
     if not os.path.isdir(root):
         raise NotFoundError(f"there is no registry in {root}", hint="name its directory: --root DIR")
-    registry = open_registry(Settings(root=root))
+    registry = open_registry(Settings(root=root, objects=objects))
     try:
         yield registry
     finally:

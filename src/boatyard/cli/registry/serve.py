@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 @click.option("--auth", is_flag=True, help="Only users may pull and push (boat registry user).")
 @click.option("--anonymous-pull", is_flag=True, help="With --auth: anybody may pull.")
 @click.option("--public-url", metavar="URL", default="", help="How clients reach it, when that isn't where it listens.")
+@click.option("--objects", metavar="URL", default="", help="Keep blobs in a bucket: s3+https://HOST/BUCKET/PREFIX.")
 @click.option("--mirror-of", metavar="HOST", default="", help="Give what that registry has, and keep it here.")
 @click.option("--mirror-plain-http", is_flag=True, help="Speak to it without TLS.")
 @click.option("--read-only", is_flag=True, help="Refuse pushes and deletions.")
@@ -59,6 +60,7 @@ def serve(
     auth: bool,
     anonymous_pull: bool,
     public_url: str,
+    objects: str,
     mirror_of: str,
     mirror_plain_http: bool,
     read_only: bool,
@@ -83,6 +85,7 @@ def serve(
         auth=auth,
         anonymous_pull=anonymous_pull,
         public_url=public_url,
+        objects=objects,
         mirror_of=mirror_of,
         mirror_plain_http=mirror_plain_http,
         rate=rate,
@@ -126,14 +129,15 @@ def _tls(cert: str, key: str, ca: str) -> ssl.SSLContext | None:
 
 @click.command("gc", context_settings=SETTINGS)
 @root_option
+@click.option("--objects", metavar="URL", default="", help="The bucket that its blobs are kept in, if they are.")
 @click.option("--untagged", is_flag=True, help="Remove manifests that no tag leads to, too.")
 @click.option("--grace", metavar="DURATION", default="1d", show_default=True, help="How long what is unused is kept.")
 @click.pass_obj
-def gc(console: Console, root: str, untagged: bool, grace: str) -> None:
+def gc(console: Console, root: str, objects: str, untagged: bool, grace: str) -> None:
     """Remove what no manifest needs, while the registry may be serving."""
     from boatyard.registry.server.collection import collect
 
-    with opened(console, root) as registry:
+    with opened(console, root, objects) as registry:
         seconds = units.parse_duration(grace)
         done = collect(registry.records, registry.blobs, now=time.time(), grace=seconds, untagged=untagged)
     console.out(

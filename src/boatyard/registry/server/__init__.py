@@ -3,7 +3,11 @@
     route        what a request's path names, checked against the grammar
     refusal      the errors of the distribution API, with their codes
     records      rows: which repository has which blobs, manifests and tags (SQLite; several processes)
-    store        blobs on disk, and uploads on their way there
+    store        blobs on disk, and uploads on their way there; objects: in an S3-compatible store
+    mirror       what another registry has, fetched when somebody asks for it
+    guard        who is asking, and may they? accounts, grants, password, totp, jwt, tokens, rates
+    collection   garbage, while clients push and pull
+    metrics, browsing, selfservice   what other registries have elsewhere
     manifest     what a manifest says of itself
     blobs, uploading, manifests, listing    the calls of the distribution API
     application  a request's way to its call and back

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import re
+from typing import TYPE_CHECKING
 
 from boatyard.errors import NotFoundError
 from boatyard.image import digest as digests
 from boatyard.image.digest import Digest
 from boatyard.registry.server.refusal import RefusedError, blob_unknown, digest_invalid, name_unknown
 from boatyard.registry.server.registry import Registry
-from boatyard.registry.server.request import Header, Request
+from boatyard.registry.server.request import PIECE, Header, Request
+
+if TYPE_CHECKING:
+    from boatyard.registry.server.objects import Objects
 
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
@@ -44,6 +48,10 @@ async def get(registry: Registry, request: Request) -> None:
         if (first, count) != (0, size):
             status = 206
             headers.append((b"content-range", b"bytes %d-%d/%d" % (first, first + count - 1, size)))
+    if registry.blobs.objects is not None:
+        await _pass_on(registry.blobs.objects, request, digest, status, headers, first, count)
+        registry.metrics.add("sent_bytes", count)
+        return
     try:
         file = registry.blobs.open(digest)
     except NotFoundError as error:
@@ -51,6 +59,22 @@ async def get(registry: Registry, request: Request) -> None:
     with file:
         await request.answer_file(status, headers, file, first, count)
     registry.metrics.add("sent_bytes", count)
+
+
+async def _pass_on(
+    objects: Objects, request: Request, digest: Digest, status: int, headers: list[Header], first: int, count: int
+) -> None:
+    """From the object store to the client."""
+    pieces = objects.stream(digest, first, count, PIECE)
+    try:
+        piece = await asyncio.to_thread(next, pieces, b"")
+        while piece or not request.status:
+            await request.answer_piece(headers, count, piece, status)
+            piece = await asyncio.to_thread(next, pieces, b"")
+    except NotFoundError as error:
+        raise blob_unknown(digest) from error
+    finally:
+        await asyncio.to_thread(pieces.close)
 
 
 async def _mirror(registry: Registry, request: Request) -> bool:

@@ -139,8 +139,7 @@ def _describe(registry: Registry, name: str, row: ManifestRow, *, detailed: bool
 
 def _read(registry: Registry, digest: Digest) -> _Manifest:
     try:
-        with registry.blobs.open(digest) as file:
-            return msgspec.json.decode(file.read(), type=_Manifest)
+        return msgspec.json.decode(registry.blobs.read(digest), type=_Manifest)
     except (NotFoundError, msgspec.MsgspecError):
         return _Manifest()
 
@@ -150,8 +149,7 @@ def _config(registry: Registry, descriptor: _Descriptor | None) -> _Config:
     if descriptor is None or not digests.is_digest(descriptor.digest) or descriptor.size > _LARGEST_CONFIG:
         return _Config()
     try:
-        with registry.blobs.open(Digest(descriptor.digest)) as file:
-            return msgspec.json.decode(file.read(), type=_Config)
+        return msgspec.json.decode(registry.blobs.read(Digest(descriptor.digest)), type=_Config)
     except (NotFoundError, msgspec.MsgspecError):
         return _Config()
 

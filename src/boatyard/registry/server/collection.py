@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 _AT_ONCE = 200
 """Rows or files that are removed before others may write."""
+_AT_ONCE_ELSEWHERE = 5
+"""The same, of objects: each is two requests."""
 
 _KEPT = """
     WITH RECURSIVE kept (repository, digest) AS (
@@ -64,9 +66,10 @@ def collect(records: Records, blobs: BlobStore, *, now: float, grace: float, unt
     links = _remove(records, _UNUSED, "links", young)
     freed = blobs.cleanup(now=now)
     files = 0
-    old = [info for info in blobs.content.walk() if info.modified <= young]
-    for at in range(0, len(old), _AT_ONCE):
-        for size in _drop(records, blobs, [info.digest for info in old[at : at + _AT_ONCE]], young):
+    old = [info for info in blobs.walk() if info.modified <= young]
+    at_once = _AT_ONCE if blobs.objects is None else _AT_ONCE_ELSEWHERE
+    for at in range(0, len(old), at_once):
+        for size in _drop(records, blobs, [info.digest for info in old[at : at + at_once]], young):
             files += 1
             freed += size
     return Collected(manifests, links, files, freed)
@@ -94,11 +97,11 @@ def _drop(records: Records, blobs: BlobStore, digests: Iterable[Digest], young: 
                 " OR EXISTS (SELECT 1 FROM manifests WHERE digest = ?1)",
                 (digest,),
             ).fetchone()[0]
-            info = blobs.content.info(digest)
+            info = blobs.info(digest)
             if wanted or info is None or info.modified > young:
                 continue
             try:
-                blobs.content.delete(digest)
+                blobs.delete(digest)
             except NotFoundError:
                 continue  # another collection was here
             freed.append(info.size)

@@ -67,8 +67,7 @@ async def _load(registry: Registry, name: str, reference: str) -> Known:
 
 
 def _read(registry: Registry, digest: Digest) -> bytes:
-    with registry.blobs.open(digest) as file:
-        return file.read()
+    return registry.blobs.read(digest)
 
 
 async def put(registry: Registry, request: Request) -> None:
@@ -119,7 +118,7 @@ def _tags(reference: str, request: Request) -> list[str]:
 def _store(
     registry: Registry, name: str, row: ManifestRow, facts: documents.Facts, tags: list[str], data: bytes
 ) -> list[Digest]:
-    with registry.blobs.stage(data) as staged:
+    with registry.blobs.stage(data, row.digest) as staged:
         missing = registry.records.put_manifest(
             name,
             row,

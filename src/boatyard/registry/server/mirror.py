@@ -90,7 +90,7 @@ class Mirror:
         row = ManifestRow(
             descriptor.digest, found.media_type, len(data), found.artifact_type, found.subject, found.annotations
         )
-        with self._blobs.stage(data) as staged:
+        with self._blobs.stage(data, row.digest) as staged:
             self._records.put_manifest(
                 name,
                 row,

@@ -25,6 +25,7 @@ from boatyard.registry.tokens import Tokens
 
 if TYPE_CHECKING:
     from boatyard.registry.server.mirror import Mirror
+    from boatyard.registry.server.objects import Objects
 
 RECEIVING = 16
 """Bodies that are received at once by one process; each takes two pieces of memory."""
@@ -55,13 +56,19 @@ def open_registry(
     processes: int = 1,
 ) -> Registry:
     """Blocks. For one process; others may have the same root open: `processes` in all."""
-    blobs = BlobStore(Path(settings.root))
+    blobs = BlobStore(Path(settings.root), _objects(settings) if settings.objects else None)
     records = Records(Path(settings.root) / "registry.db", clock=clock)
     accounts = Accounts(records, clock=clock, cost=settings.password_cost)
     guard = Guard(settings, records, accounts, clock=clock, share=processes)
     counted = metrics or Metrics(Metrics.make(1), 0)
     mirror = _mirror(settings, records, blobs, clock) if settings.mirror_of else None
     return Registry(settings, records, blobs, Manifests(records), counted, accounts, guard, mirror, clock)
+
+
+def _objects(settings: Settings) -> Objects:
+    from boatyard.registry.server.objects import Objects, bucket_of
+
+    return Objects(bucket_of(settings.objects, os.environ))
 
 
 def _mirror(settings: Settings, records: Records, blobs: BlobStore, clock: Callable[[], float]) -> Mirror:

@@ -109,10 +109,10 @@ class Request:
         await self._start(status, [_VERSION, (b"content-length", b"%d" % length), *headers])
         await self._send({"type": "http.response.body"})
 
-    async def answer_piece(self, headers: Sequence[Header], length: int, piece: bytes) -> None:
+    async def answer_piece(self, headers: Sequence[Header], length: int, piece: bytes, status: int = 200) -> None:
         """A part of an answer of so many bytes, which begins with the first and ends with the last one of them."""
         if not self.status:
-            await self._start(200, [_VERSION, (b"content-length", b"%d" % length), *headers])
+            await self._start(status, [_VERSION, (b"content-length", b"%d" % length), *headers])
             self._left = length
         self._left -= len(piece)
         await self._send({"type": "http.response.body", "body": piece, "more_body": self._left > 0})

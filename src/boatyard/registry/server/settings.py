@@ -16,6 +16,8 @@ class Settings:
     """`root`: a directory of its own. Seconds and bytes."""
 
     root: str
+    objects: str = ""
+    """Where blobs are kept in place of `root`: an S3-compatible store, as s3+https://HOST/BUCKET/PREFIX."""
     read_only: bool = False
     """Nothing is pushed and nothing deleted."""
     grace: float = 24 * 3600.0

@@ -18,17 +18,20 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from boatyard.errors import ConflictError, IntegrityError, NotFoundError, StorageError
 from boatyard.image import digest as digests
 from boatyard.image.content.directory import DirectoryStore, storage_errors
+from boatyard.image.content.store import BlobInfo
 from boatyard.image.digest import Digest
 
 if TYPE_CHECKING:
     from hashlib import _Hash
+
+    from boatyard.registry.server.objects import Objects
 
 UPLOAD_LIFETIME = 24 * 3600.0
 _REMEMBERED = 512
@@ -43,8 +46,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class BlobStore:
     """One per process. Blocks, but for `info` and `open`; safe to use from any thread."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, objects: Objects | None = None) -> None:
+        """With `objects`, blobs lie there, and here only while they are being pushed."""
         self.content = DirectoryStore(root)
+        self.objects = objects
         self._uploads = root / "uploads"
         with storage_errors(self._uploads):
             self._uploads.mkdir(exist_ok=True)
@@ -52,8 +57,24 @@ class BlobStore:
         self._hashers: OrderedDict[Path, tuple[_Hash, int]] = OrderedDict()
 
     def open(self, digest: Digest) -> BinaryIO:
-        """NotFoundError."""
+        """Where there are no `objects`. NotFoundError."""
         return self.content.open(digest)
+
+    def read(self, digest: Digest) -> bytes:
+        """A small one. Blocks. NotFoundError."""
+        if self.objects is not None:
+            return self.objects.read(digest)
+        with self.content.open(digest) as file:
+            return file.read()
+
+    def info(self, digest: Digest) -> BlobInfo | None:
+        return (self.objects or self.content).info(digest)
+
+    def delete(self, digest: Digest) -> None:
+        (self.objects or self.content).delete(digest)
+
+    def walk(self) -> Iterator[BlobInfo]:
+        return (self.objects or self.content).walk()
 
     # Uploads
 
@@ -79,12 +100,12 @@ class BlobStore:
         """Open it to write more. NotFoundError; ConflictError when somebody else does."""
         return Upload(self, self._path(name, id))
 
-    def stage(self, data: bytes) -> Upload:
+    def stage(self, data: bytes, digest: Digest) -> Upload:
         """A small blob, complete and flushed, to be published."""
         upload = self.append("", self.begin(""))
         try:
             upload.write(memoryview(data))
-            upload.flush()
+            upload.keep(digest)
         except BaseException:
             upload.abort()
             raise
@@ -208,9 +229,13 @@ class Upload:
         found = digests.of_hash(self._hasher)
         if found != digest:
             raise IntegrityError(f"the content has the digest {found}")
-        self.flush()
+        self.keep(digest)
 
-    def flush(self) -> None:
+    def keep(self, digest: Digest) -> None:
+        """Bytes that are known to have this digest survive a power cut from then on."""
+        if self._store.objects is not None:
+            self._store.objects.put(digest, self._descriptor, self.offset)
+            return
         with storage_errors(self.path):
             os.fsync(self._descriptor)
 
@@ -218,6 +243,10 @@ class Upload:
         """What makes a blob of it, once it is verified. What is there already, and whole, stays and becomes young."""
 
         def publish() -> None:
+            if self._store.objects is not None:
+                # There it is already, and young.
+                self.path.unlink(missing_ok=True)
+                return
             content = self._store.content
             with storage_errors(self.path):
                 found = content.info(digest)
