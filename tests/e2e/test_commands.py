@@ -291,9 +291,19 @@ def test_cache_mounts_are_called_as_the_dockerfile_calls_them(yard: Yard, tmp_pa
     yard.run("build", context)
     assert {"/by/target", "by-id"} <= set(yard.run("builder", "cache-mount", "ls", "-q").stdout.splitlines())
     assert "1 file," in yard.run("builder", "cache-mount", "export", "by-id", "-o", tmp_path / "c.tar.gz").stderr
+    assert "can't write the archive: No space left" in yard.fails(
+        "builder", "cache-mount", "export", "by-id", "-o", "/dev/full"
+    )
     yard.run("builder", "cache-mount", "import", "another", "-i", tmp_path / "c.tar.gz")
     yard.run("builder", "cache-mount", "rm", "another", "by-id", "/by/target")
     assert "no cache mount" in yard.fails("builder", "cache-mount", "export", "by-id")
+
+
+def test_a_disk_that_is_full_when_a_small_archive_ends_is_told(yard: Yard, tmp_path: Path) -> None:
+    """Smaller than what is buffered: nothing is written before the file is closed."""
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nLABEL small=1\n")
+    yard.run("build", "-t", "small", tmp_path)
+    assert "can't write the archive: No space left" in yard.fails("save", "-o", "/dev/full", "small")
 
 
 # the rest

@@ -19,6 +19,7 @@ from boatyard.image.layer.apply import apply
 from boatyard.image.layer.compression import Compression, open_decompressed
 from boatyard.image.layer.store import LayerStore
 from boatyard.image.lease import Lease, Leases
+from boatyard.image.output import output_errors
 from boatyard.image.platform import Platform
 from boatyard.image.reference import Reference
 from boatyard.image.single import make_single
@@ -121,7 +122,7 @@ class ImageTransfer:
             archived = [self._archived(text, image, wanted_platforms, compression, level) for text, image in wanted]
             for image in archived:
                 self._hold(image.target, lease, held)
-            with open(target_fd, "wb", closefd=False) as file:
+            with output_errors("the archive"), open(target_fd, "wb", closefd=False) as file:
                 size = write_archive(
                     file,
                     _joined(archived),

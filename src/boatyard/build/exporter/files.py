@@ -6,7 +6,6 @@ With several platforms each is put below a directory of its own, named `linux_am
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import shutil
 import stat
@@ -21,18 +20,18 @@ from boatyard.build.exporter.base import BuiltImage, Exported, ExportRequest
 from boatyard.build.exporter.options import check_names, flag
 from boatyard.build.requester import OutputTarget, TreeTarget
 from boatyard.build.solver.types import StepContext
-from boatyard.errors import BoatyardError, InvalidError, StorageError, UnavailableError
+from boatyard.errors import InvalidError
 from boatyard.image.interruption import Stop, run_interruptible, run_settled
 from boatyard.image.layer.chain import Chain
 from boatyard.image.layer.diff import write_layer
 from boatyard.image.layer.store import LayerStore
+from boatyard.image.output import output_error
 from boatyard.image.snapshot.merging import link_merged
 
 _TAR = ("dest", "platform-split")
 _LOCAL = ("dest", "platform-split", "mode")
 _TOLD = 4 << 20
 """After how many bytes progress is told again."""
-_GONE = "the program that reads the output went away before its end"
 
 
 class TarExporter:
@@ -78,7 +77,7 @@ class _Output:
                 self._stop.check()
                 data = data[os.write(self._fd, data) :]
         except OSError as error:
-            raise _refused(error) from error
+            raise output_error(error, "the output") from error
 
 
 class LocalExporter:
@@ -160,7 +159,7 @@ class LocalExporter:
             try:
                 return _Copy(target, clamp, copied, stop).run(tree, subdirectory)
             except OSError as error:
-                raise _refused(error) from error
+                raise output_error(error, "the output") from error
 
 
 @dataclass(slots=True)
@@ -304,17 +303,7 @@ def _empty(fd: int, stop: Stop) -> None:
             stop.check()
             _remove(name, fd)
     except OSError as error:
-        raise _refused(error) from error
-
-
-def _refused(error: OSError) -> BoatyardError:
-    if isinstance(error, BrokenPipeError):
-        return UnavailableError(_GONE)
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    return StorageError(
-        f"can't write the output: {error.strerror or error}",
-        hint="free disk space there, or write it somewhere else" if full else None,
-    )
+        raise output_error(error, "the output") from error
 
 
 async def _chain(image: BuiltImage) -> Chain:

@@ -9,6 +9,7 @@ from boatyard.errors import InvalidError
 from boatyard.image.layer.apply import apply
 from boatyard.image.layer.compression import Compression, open_compressed, open_decompressed
 from boatyard.image.layer.diff import write_layer
+from boatyard.image.output import output_errors
 
 
 def pack(directory: Path, target_fd: int, compression: str) -> tuple[int, int]:
@@ -16,7 +17,11 @@ def pack(directory: Path, target_fd: int, compression: str) -> tuple[int, int]:
     kinds = {"": "tar", "none": "tar", "uncompressed": "tar", "tar": "tar", "gzip": "gzip", "zstd": "zstd"}
     if compression not in kinds:
         raise InvalidError(f"unknown compression {compression!r}", hint="use gzip, zstd or none")
-    with open(target_fd, "wb", closefd=False) as file, open_compressed(file, Compression(kinds[compression])) as tar:
+    with (
+        output_errors("the archive"),
+        open(target_fd, "wb", closefd=False) as file,
+        open_compressed(file, Compression(kinds[compression])) as tar,
+    ):
         write_layer(directory, tar)
     return count(directory)
 

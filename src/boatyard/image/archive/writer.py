@@ -19,7 +19,7 @@ from typing import BinaryIO, Protocol
 
 import msgspec
 
-from boatyard.errors import IntegrityError, StorageError, UnavailableError
+from boatyard.errors import IntegrityError
 from boatyard.image import digest as digests
 from boatyard.image import spec
 from boatyard.image.archive.contents import (
@@ -33,6 +33,7 @@ from boatyard.image.archive.contents import (
 )
 from boatyard.image.content.store import Provider
 from boatyard.image.digest import Digest
+from boatyard.image.output import output_errors
 from boatyard.image.platform import Platform
 from boatyard.image.spec import Descriptor
 
@@ -167,7 +168,7 @@ class TarWriter:
         except (AttributeError, OSError):
             return 0
         done = 0
-        with _output_errors():
+        with output_errors("the archive"):
             self._out.flush()
             while done < size:
                 try:
@@ -188,7 +189,7 @@ class TarWriter:
     def reserved(self) -> Iterator[ReservedEntry]:
         """An entry whose header is written when its content has been. Without a name at the end, it is as if it had
         never been."""
-        with _output_errors():
+        with output_errors("the archive"):
             self._out.flush()
             start = self._out.seek(0, os.SEEK_CUR)
         before = self.size
@@ -196,7 +197,7 @@ class TarWriter:
         entry = ReservedEntry(self._write)
         yield entry
         self._pad(_BLOCK)
-        with _output_errors():
+        with output_errors("the archive"):
             self._out.flush()
             if entry.name is None:
                 self._out.seek(start)
@@ -208,7 +209,7 @@ class TarWriter:
     def end(self) -> None:
         self._write(bytes(2 * _BLOCK))
         self._pad(_RECORD)
-        with _output_errors():
+        with output_errors("the archive"):
             self._out.flush()
 
     def _header(self, name: str, size: int, mode: int, kind: bytes) -> None:
@@ -224,7 +225,7 @@ class TarWriter:
         self._write(bytes(-self.size % unit))
 
     def _write(self, data: bytes | memoryview) -> None:
-        with _output_errors():
+        with output_errors("the archive"):
             view = memoryview(data)
             while view:
                 # Unbuffered files may take less than all.
@@ -246,17 +247,3 @@ class ReservedEntry:
         self._write(data)
         self.size += len(data)
         return len(data)
-
-
-@contextmanager
-def _output_errors() -> Iterator[None]:
-    try:
-        yield
-    except BrokenPipeError as error:
-        raise UnavailableError("whoever reads the archive went away before its end") from error
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        raise StorageError(
-            f"can't write the archive: {error.strerror or error}",
-            hint="free disk space, or write it somewhere else" if full else None,
-        ) from error
