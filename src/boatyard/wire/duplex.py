@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-from boatyard.wire.pipes import until_readable, until_writable
+from boatyard.wire.pipes import until_readable, write_whole
 from boatyard.wire.tunnel import Tunnel
 
 _PIECE = 1 << 17
@@ -39,12 +39,7 @@ class Duplex:
 
     async def send(self, data: bytes) -> None:
         """BrokenPipeError when nobody reads any more."""
-        view = memoryview(data)
-        while view:
-            try:
-                view = view[os.write(self._writable, view) :]
-            except BlockingIOError:
-                await until_writable(self._writable)
+        await write_whole(self._writable, data)
 
     def close(self) -> None:
         for descriptor in {self._readable, self._writable} - {-1}:

@@ -55,7 +55,7 @@ async def pump_body(receive: Receive, pipe: Pipe) -> None:
             if message["type"] == "http.disconnect":
                 return
             try:
-                await _write(pipe.writable, message["body"])
+                await write_whole(pipe.writable, message["body"])
             except BrokenPipeError:
                 # The reader has what it wants, or failed: what it says is the answer. The rest of the body is dropped.
                 pass
@@ -117,7 +117,8 @@ async def until_writable(descriptor: int) -> None:
         loop.remove_writer(descriptor)
 
 
-async def _write(descriptor: int, data: bytes) -> None:
+async def write_whole(descriptor: int, data: bytes) -> None:
+    """To a descriptor that doesn't block. BrokenPipeError when nobody reads any more."""
     view = memoryview(data)
     while view:
         try:

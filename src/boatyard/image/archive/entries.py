@@ -18,7 +18,7 @@ from boatyard.image import documents
 from boatyard.image.content.store import ContentStore
 from boatyard.image.digest import Digest
 from boatyard.image.layer import tarstream
-from boatyard.image.layer.tarstream import Entry, TarReader
+from boatyard.image.layer.tarstream import Entry, TarReader, shown
 from boatyard.image.spec import Descriptor
 
 _DOCUMENT = 64 << 10
@@ -131,7 +131,7 @@ def _ingest(
     hold: Callable[[Digest], None] | None,
 ) -> Stored:
     if entry.sparse is not None:
-        raise InvalidError(f"{_shown(entry.name)} is a sparse file in the archive", hint="write it without --sparse")
+        raise InvalidError(f"{shown(entry.name)} is a sparse file in the archive", hint="write it without --sparse")
     if digest is not None:
         if hold:
             hold(digest)
@@ -146,7 +146,7 @@ def _ingest(
             committed = writer.commit(size=entry.size, digest=digest)
         except IntegrityError as error:
             raise IntegrityError(
-                f"{_shown(entry.name)} in the archive is damaged: {error.message}",
+                f"{shown(entry.name)} in the archive is damaged: {error.message}",
                 hint="make or fetch the archive again",
             ) from error
         except BaseException:
@@ -168,7 +168,7 @@ def _checked_name(name: bytes) -> str:
     """Relative, with neither `.` nor `..`; "" for the archive's root itself."""
     text = name.decode(errors="surrogateescape")
     if text.startswith("/") or ".." in text.split("/"):
-        raise InvalidError(f"the archive has an entry that leads out of it: {_shown(name)}")
+        raise InvalidError(f"the archive has an entry that leads out of it: {shown(name)}")
     return _clean(text)
 
 
@@ -184,13 +184,9 @@ def _link_target(name: str, entry: Entry) -> str:
         if part == ".." and parts:
             parts.pop()
         elif part == "..":
-            raise InvalidError(f"the archive has a link that leads out of it: {_shown(entry.name)}")
+            raise InvalidError(f"the archive has a link that leads out of it: {shown(entry.name)}")
         elif part not in ("", "."):
             parts.append(part)
     if link.startswith("/"):
-        raise InvalidError(f"the archive has a link that leads out of it: {_shown(entry.name)}")
+        raise InvalidError(f"the archive has a link that leads out of it: {shown(entry.name)}")
     return "/".join(parts)
-
-
-def _shown(name: bytes) -> str:
-    return repr(name[:200].decode(errors="backslashreplace"))

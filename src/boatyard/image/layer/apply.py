@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 from boatyard.errors import BoatyardError, LayerError
 from boatyard.image.layer import tarstream
-from boatyard.image.layer.beneath import Directory, Lowers, Tree, join, shown
-from boatyard.image.layer.tarstream import Entry, Source, TarReader
+from boatyard.image.layer.beneath import Directory, Lowers, Tree, join
+from boatyard.image.layer.tarstream import Entry, Source, TarReader, shown
 from boatyard.image.snapshot.disk import storage_error
 from boatyard.image.snapshot.merging import copy_attributes, link_file
 from boatyard.image.snapshot.whiteout import (

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from boatyard.errors import LayerError
+from boatyard.image.layer.tarstream import shown
 from boatyard.image.snapshot.area import remove_tree
 from boatyard.image.snapshot.disk import storage_error
 from boatyard.image.snapshot.merging import Name, copy_attributes, lookup
@@ -224,7 +225,3 @@ def is_exact(descriptor: int) -> bool:
 
 def join(canonical: bytes, name: bytes) -> bytes:
     return canonical + b"/" + name if canonical else name
-
-
-def shown(name: bytes) -> str:
-    return repr(name[:200].decode(errors="backslashreplace"))

@@ -221,13 +221,13 @@ class TarReader:
         elif kind in _WITHOUT_DATA:
             stored = 0
         else:
-            raise LayerError(f"tar entry {_shown(name)} is of an unknown type {kind!r}")
+            raise LayerError(f"tar entry {shown(name)} is of an unknown type {kind!r}")
         if kind != REGULAR:
             size, sparse = 0, None
         if not 0 <= uid <= _MAX_ID or not 0 <= gid <= _MAX_ID:
-            raise LayerError(f"tar entry {_shown(name)} belongs to nobody: {uid}:{gid}")
+            raise LayerError(f"tar entry {shown(name)} belongs to nobody: {uid}:{gid}")
         if b"\0" in name or b"\0" in link:
-            raise LayerError(f"tar entry {_shown(name)} has a NUL byte in its name")
+            raise LayerError(f"tar entry {shown(name)} has a NUL byte in its name")
         self._left, self._padding, self._sparse = stored, -stored % _BLOCK, sparse
         return Entry(name, kind, mode, uid, gid, size, mtime_ns, link, major, minor, xattrs, sparse)
 
@@ -435,5 +435,6 @@ def _checked_pieces(found: list[tuple[int, int]], size: int, stored: int) -> tup
     return tuple(piece for piece in found if piece[1])
 
 
-def _shown(name: bytes) -> str:
+def shown(name: bytes) -> str:
+    """For messages."""
     return repr(name[:200].decode(errors="backslashreplace"))

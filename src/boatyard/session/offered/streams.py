@@ -14,7 +14,7 @@ from typing import Protocol
 
 from boatyard.errors import StorageError, UnavailableError
 from boatyard.image.interruption import run_settled
-from boatyard.wire.pipes import until_readable, until_writable
+from boatyard.wire.pipes import until_readable, write_whole
 
 _PIECE = 1 << 19
 
@@ -80,11 +80,6 @@ class _Pipe:
     async def write(self, pieces: Sequence[bytes]) -> None:
         try:
             for piece in pieces:
-                view = memoryview(piece)
-                while view:
-                    try:
-                        view = view[os.write(self._descriptor, view) :]
-                    except BlockingIOError:
-                        await until_writable(self._descriptor)
+                await write_whole(self._descriptor, piece)
         except BrokenPipeError as error:
             raise UnavailableError("the program that reads the output has ended") from error

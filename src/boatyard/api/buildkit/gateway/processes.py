@@ -30,7 +30,7 @@ from boatyard.build.llb.graph import SecurityMode
 from boatyard.build.ops.container import ProcessRequest
 from boatyard.errors import BoatyardError, ConflictError, ExecutableError, InvalidError, NotFoundError
 from boatyard.runtime.container import Control, Stdio
-from boatyard.wire.pipes import until_readable, until_writable
+from boatyard.wire.pipes import until_readable, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -243,7 +243,7 @@ class _Process:
                     self._input_news.clear()
                     await self._input_news.wait()
                 data = self._input.popleft()
-                await _write(writable, data)
+                await write_whole(writable, data)
                 self._input_size -= len(data)
                 self._input_room.set()
         except OSError as error:
@@ -329,15 +329,6 @@ async def _read(descriptor: int) -> bytes:
             if error.errno == errno.EIO:  # the other side of a terminal is closed
                 return b""
             raise
-
-
-async def _write(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        try:
-            view = view[os.write(descriptor, view) :]
-        except BlockingIOError:
-            await until_writable(descriptor)
 
 
 def _security(number: int) -> SecurityMode:
