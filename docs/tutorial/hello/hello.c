@@ -6,6 +6,6 @@ int main(int argc, char **argv)
     FILE *motd = fopen("/etc/motd", "r");
     if (motd && !fgets(line, sizeof line, motd))
         line[0] = 0;
-    printf("Hello, %s. I was %s", argc > 1 ? argv[1] : "world", line[0] ? line : "\n");
+    printf("Hello, %s.%s%s", argc > 1 ? argv[1] : "world", line[0] ? " I was " : "", line[0] ? line : "\n");
     return 0;
 }

@@ -309,7 +309,7 @@ def _check_supported(request: BuildRequest) -> None:
         ),
     ):
         if option:
-            raise UnsupportedError(f"{what} is not supported yet", hint="leave the option out")
+            raise UnsupportedError(f"{what} is not supported yet", hint="use type=registry, or leave the option out")
 
 
 def _summary(record: BuildRecord) -> BuildSummary:
