@@ -81,7 +81,7 @@ class Response:
             while piece := self._raw.read(size, decode_content=False):
                 yield piece
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            raise self._watch.explained(error, self.url) from error
+            raise self._watch.explained(error, self.url) from _reason(error)
 
     @property
     def length(self) -> int | None:
@@ -197,7 +197,7 @@ class Transport:
                 )
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             watch.end()
-            raise watch.explained(error, url) from error
+            raise watch.explained(error, url) from _reason(error)
         except BaseException:
             watch.end()
             raise
@@ -348,11 +348,17 @@ def _retry_after(text: str) -> float | None:
         return None
 
 
-def _unavailable(error: Exception, url: str) -> UnavailableError:
-    host = urlsplit(url).netloc.rpartition("@")[2]
+def _reason(error: Exception) -> BaseException:
+    """What is at the bottom of an error of urllib3, whose own words name its parts, not what went wrong."""
     reason: BaseException = error
     while isinstance(inner := getattr(reason, "reason", None) or reason.__cause__, BaseException):
         reason = inner
+    return reason
+
+
+def _unavailable(error: Exception, url: str) -> UnavailableError:
+    host = urlsplit(url).netloc.rpartition("@")[2]
+    reason = _reason(error)
     if isinstance(reason, ssl.SSLCertVerificationError):
         return UnavailableError(
             f"{host} shows a certificate that is not trusted: {reason.verify_message}",

@@ -419,3 +419,13 @@ def test_certificates_that_are_no_good_are_named(registry: Registry, tmp_path: P
     for settings in (HostSettings(ca=(str(file),)), HostSettings(keypairs=((str(file), str(file)),))):
         with pytest.raises(InvalidError, match=r"team\.pem"):
             open_repository(registry, hosts=Hosts({registry.host: settings})).tags()
+
+
+def test_nobody_at_a_port_is_told_in_the_systems_words(registry: Registry) -> None:
+    """The cause is shown, too, and urllib3's would name its own parts."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        nobody = f"127.0.0.1:{unused.getsockname()[1]}"
+        with pytest.raises(UnavailableError, match="Connection refused") as caught:
+            open_repository(registry, domain=nobody).tags()
+    assert isinstance(caught.value.__cause__, ConnectionRefusedError)

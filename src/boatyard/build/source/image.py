@@ -87,12 +87,14 @@ class NoFetcher:
 
 def _nowhere(reference: Reference, error: BoatyardError) -> NotFoundError:
     """Neither here nor there."""
+    name = reference.familiar()
+    made = f"`boat bootstrap {name}`" if name.startswith(("debian:", "busybox:")) else "`boat bootstrap`"
     hint = (
-        f"`boat bootstrap {reference.familiar()}` makes Debian and busybox base images, "
+        f"{made} makes Debian and busybox base images, "
         "`boat image load` takes `docker save` and OCI archives, `boat images` lists what is there"
     )
     return NotFoundError(
-        f"image {reference.familiar()} is not in the local store, and {error.message}",
+        f"image {name} is not in the local store, and {error.message}",
         hint=error.hint if isinstance(error, DeniedError) else hint,
     )
 
