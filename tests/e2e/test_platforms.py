@@ -132,6 +132,14 @@ def test_a_daemon_tells_the_kernel_again_what_an_earlier_one_was_asked_for(
         yard.stop()
 
 
+def test_an_image_that_does_not_run_here_says_what_it_needs(yard: Yard) -> None:
+    yard.run("bootstrap", "busybox", "--arch", "s390x", "-t", "busybox:s390x")
+    done = yard.run("run", "--rm", "busybox:s390x", "true", check=False)
+    assert done.returncode in (1, 126)
+    assert "is for linux/s390x" in done.stderr
+    assert "boat platform install s390x" in done.stderr
+
+
 def test_what_can_not_be_emulated_is_said(yard: Yard) -> None:
     assert "by itself" in yard.fails("platform", "install", OWN)
     told = yard.fails("platform", "install", "wasm")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from boatyard.errors import InvalidError
+from boatyard.errors import InvalidError, UnsupportedError
 from boatyard.image import documents
 from boatyard.image import reference as references
 from boatyard.image.bootstrap.image import BootstrapRequest, bootstrap
@@ -96,3 +97,24 @@ async def test_debian_twice_is_the_same_image(tmp_path: Path) -> None:
         assert (tree / "etc/machine-id").read_text() == ""
         assert not list((tree / "usr/share/man").glob("man*/*"))
         assert list((tree / "usr/share/doc").glob("*/copyright"))
+
+
+@pytest.mark.network
+@pytest.mark.timeout(120)
+async def test_a_busybox_of_another_architecture_is_made_without_running_it(tmp_path: Path) -> None:
+    if not shutil.which("mmdebstrap"):
+        pytest.skip("needs mmdebstrap")
+    base, other = Base(tmp_path / "a"), Platform(os="linux", architecture="s390x")
+    request = BootstrapRequest(references.parse("busybox"), other, epoch=EPOCH, runnable=False)
+    target = await bootstrap(request, base.layers, lambda line: None)
+    found = documents.read_image(base.layers.content, target)
+    assert found.platform == other
+    chain = base.layers.find_chain(found.config.rootfs.diff_ids)
+    assert chain is not None
+    with base.layers.mount(chain) as tree:
+        # ELF, 64 bits, big endian, machine 22.
+        assert (tree / "bin/busybox").read_bytes()[:20] == b"\x7fELF\2\2\1\3" + bytes(8) + b"\0\2\0\x16"
+        assert (tree / "bin/sh").readlink() == Path("busybox")
+    with pytest.raises(UnsupportedError) as raised:
+        await bootstrap(replace(request, reference=references.parse("debian")), base.layers, lambda line: None)
+    assert raised.value.hint == "boat platform install s390x"

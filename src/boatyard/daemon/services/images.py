@@ -37,7 +37,8 @@ from boatyard.client.documents.images import (
 )
 from boatyard.daemon.services import holdings
 from boatyard.daemon.services.happenings import ImageHappenings
-from boatyard.errors import BoatyardError, InvalidError, NotFoundError, UnsupportedError
+from boatyard.daemon.services.platforms import runs_here
+from boatyard.errors import BoatyardError, InvalidError, NotFoundError
 from boatyard.image import documents, spec
 from boatyard.image import platform as platforms
 from boatyard.image import reference as references
@@ -55,7 +56,6 @@ from boatyard.image.timestamp import seconds
 from boatyard.image.transfer import ImageTransfer
 from boatyard.progress import Emit, VertexEvent
 from boatyard.registry.hub import Hub
-from boatyard.runtime import emulation
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -364,12 +364,12 @@ class Images:
         reference = references.parse(request.image).with_default_tag()
         names = [references.parse(tag).with_default_tag() for tag in request.tags] or [reference]
         platform = platforms.parse(f"linux/{request.arch}") if request.arch else platforms.host_platform()
-        _require_runnable(platform)
         with _shown(emit, f"bootstrapping {reference.familiar()}") as step:
             target = await bootstraps.bootstrap(
                 bootstraps.BootstrapRequest(
                     reference=reference,
                     platform=platform,
+                    runnable=runs_here(platform),
                     suite=request.suite,
                     variant=request.variant or "minbase",
                     mirror=request.mirror,
@@ -387,16 +387,6 @@ class Images:
             digest=target.digest,
             names=tuple(name.familiar() for name in names),
             size=sum(self._sizes(found)),
-        )
-
-
-def _require_runnable(platform: Platform) -> None:
-    """Packages are configured by programs of their own platform."""
-    runnable = (platforms.host_platform(), *map(platforms.parse, emulation.platforms()))
-    if not any(each.architecture == platform.architecture for each in runnable):
-        raise UnsupportedError(
-            f"this machine doesn't run programs for {platform}",
-            hint=f"boat platform install {platform.architecture}",
         )
 
 

@@ -12,6 +12,7 @@ from boatyard.client.documents.platforms import PlatformRequest, PlatformsChange
 from boatyard.errors import BoatyardError, InvalidError, NotFoundError
 from boatyard.image import platform as platforms
 from boatyard.image.interruption import run_settled
+from boatyard.image.platform import Platform
 from boatyard.runtime import emulation, qemu
 from boatyard.runtime.emulation import EMULATORS, Emulator
 
@@ -129,6 +130,13 @@ def chosen(names: Sequence[str], own: str) -> list[Emulator]:
         if there[wanted.architecture] not in found:
             found.append(there[wanted.architecture])
     return found
+
+
+def runs_here(platform: Platform) -> bool:
+    """Its programs: by the machine itself, or under an emulator."""
+    own = platforms.host_platform().architecture
+    there = (own, *_RUN_TOO.get(own, ()), *(platforms.parse(each).architecture for each in emulation.platforms()))
+    return platform.architecture in there
 
 
 def runnable(configured: Sequence[str]) -> tuple[str, ...]:

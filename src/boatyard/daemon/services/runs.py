@@ -7,6 +7,7 @@ import signal as signals
 from collections.abc import Callable, Mapping
 
 from boatyard.client.documents.runs import RunRequest
+from boatyard.daemon.services.platforms import runs_here
 from boatyard.engine.run import Runner, RunOptions
 from boatyard.errors import InvalidError, NotFoundError
 from boatyard.image import documents
@@ -17,6 +18,8 @@ from boatyard.image.store import Image, ImageStore
 from boatyard.progress import Emit, WarningEvent
 from boatyard.runtime import container
 from boatyard.runtime.container import Control, Stdio, TerminalReceiver
+
+_FOREIGN = "{} is for {}, whose programs don't run on this machine: `boat platform install {}` adds an emulator"
 
 
 class Runs:
@@ -43,7 +46,7 @@ class Runs:
     ) -> int:
         image = self._images.resolve(request.image)
         platform = platforms.parse(request.platform) if request.platform else None
-        self._check_platform(image, platform)
+        found = self._platform(image, platform)
         id = os.urandom(16).hex()
 
         def started(control: Control) -> None:
@@ -51,7 +54,7 @@ class Runs:
             on_start(id)
 
         try:
-            return await self._runner.run(
+            code = await self._runner.run(
                 image.target,
                 platform,
                 self._options(request, terminal=not isinstance(stdio, Stdio)),
@@ -59,14 +62,19 @@ class Runs:
                 on_start=started,
                 on_warning=lambda message: emit(WarningEvent(short=message)),
             )
+            # So end runtimes and shells when the kernel refuses a program.
+            if code in (1, 126) and not runs_here(found):
+                emit(WarningEvent(short=_FOREIGN.format(image.name, found, found.architecture)))
+            return code
         finally:
             self._running.pop(id, None)
 
-    def _check_platform(self, image: Image, wanted: Platform | None) -> None:
+    def _platform(self, image: Image, wanted: Platform | None) -> Platform:
         """An image of one platform is run whatever the host's is (it may be emulated), but not in another's name."""
         found = documents.read_image(self._content, image.target, wanted).platform
         if wanted is not None and not platforms.matches(wanted, found):
             raise NotFoundError(f"{image.name} is for {found}, not for {wanted}", hint="leave --platform out")
+        return found
 
     def _options(self, request: RunRequest, *, terminal: bool) -> RunOptions:
         try:

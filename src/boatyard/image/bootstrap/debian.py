@@ -32,7 +32,12 @@ _ARCHITECTURES = {
     "ppc64le": "ppc64el",
     "s390x": "s390x",
     "riscv64": "riscv64",
+    "arm/v7": "armhf",
+    "arm/v6": "armel",
+    "arm/v5": "armel",
+    "mips64le": "mips64el",
 }
+"""The OCI's architecture, with the variant where that tells, to Debian's. Not every release has each."""
 
 # What a container image is not read in: documentation but the licences, manuals, translations.
 _SLIM = (
@@ -166,7 +171,8 @@ def _finish(files: LayerFiles) -> None:
 
 def _command(tool: str, recipe: DebianRecipe, directory: Path, into: Path | None = None) -> list[str]:
     """A tar on standard output, or a directory to be made."""
-    architecture = _ARCHITECTURES.get(recipe.platform.architecture)
+    full = str(recipe.platform).partition("/")[2]
+    architecture = _ARCHITECTURES.get(full) or _ARCHITECTURES.get(recipe.platform.architecture)
     if recipe.platform.os != "linux" or architecture is None:
         raise InvalidError(
             f"Debian has no release for {recipe.platform}", hint=f"it has: {', '.join(sorted(_ARCHITECTURES))}"
@@ -201,6 +207,7 @@ def _host_options(etc: Path = Path("/etc")) -> list[Path]:
 _FAILURES: tuple[tuple[str, type[BoatyardError], str], ...] = (
     ("Unable to locate package", NotFoundError, "correct --include"),
     ("does not have a Release file", NotFoundError, "is that the name of a release? See --suite and --mirror"),
+    ("indextargets output is empty", NotFoundError, "not every release has every architecture: see --arch and --suite"),
     ("invalid variant", InvalidError, "choose one of them with --variant"),
     ("unable to pick chroot mode", UnsupportedError, "start the daemon as root"),
     ("Exec format error", UnsupportedError, "boat platform install"),

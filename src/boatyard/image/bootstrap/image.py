@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from boatyard.errors import InvalidError
+from boatyard.errors import InvalidError, UnsupportedError
 from boatyard.image.bootstrap import busybox, debian
 from boatyard.image.bootstrap.files import LayerFiles
 from boatyard.image.interruption import run_settled
@@ -29,6 +29,8 @@ class BootstrapRequest:
     mirror: str = ""
     include: tuple[str, ...] = ()
     epoch: int | None = None
+    runnable: bool = True
+    """Whether programs of the platform run here."""
 
 
 async def bootstrap(request: BootstrapRequest, layers: LayerStore, log: Callable[[bytes], None]) -> Descriptor:
@@ -55,6 +57,11 @@ async def _fill(request: BootstrapRequest, files: LayerFiles, log: Callable[[byt
     if name == "busybox":
         return await busybox.make(request.platform, files, request.epoch, log), "busybox (static)"
     if name == "debian":
+        if not request.runnable:
+            raise UnsupportedError(
+                f"Debian's packages are configured by programs for {request.platform}, which don't run here",
+                hint=f"boat platform install {request.platform.architecture}",
+            )
         recipe = debian.recipe(
             request.reference,
             request.platform,

@@ -18,6 +18,7 @@ E: mmdebstrap failed to run
     [
         ("E: Unable to locate package nosuch", NotFoundError, "--include"),
         ("E: The repository 'http://there nosuch Release' does not have a Release file.", NotFoundError, "--suite"),
+        ("W: apt-get indextargets output is empty", NotFoundError, "--arch"),
         ("E: invalid variant. Choose from extract, custom", InvalidError, "--variant"),
         ("E: unable to pick chroot mode automatically (use --mode)", UnsupportedError, "as root"),
         ("E: env: failed to run dpkg: Exec format error", UnsupportedError, "boat platform install"),
