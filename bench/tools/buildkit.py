@@ -104,7 +104,7 @@ class Buildkit:
         return self._buildctl(
             "build", "--progress=quiet", "--frontend=dockerfile.v0", f"--local=context={context}",
             f"--local=dockerfile={context}", f"--oci-layout=base={self._layout}",
-            f"--opt=context:{name}=oci-layout://base@{digest}", *flags,
+            f"--opt=context:{name.removesuffix(':latest')}=oci-layout://base@{digest}", *flags,
         )  # fmt: skip
 
     def prune(self) -> None:
