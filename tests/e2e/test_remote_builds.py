@@ -82,6 +82,14 @@ def test_files_go_there_and_the_result_comes_back(remote: Yard, context: Path, t
     assert (tmp_path / "out/files/a.txt").stat().st_uid == os.getuid()
 
 
+def test_two_builds_there_are_compared_here(remote: Yard, tmp_path: Path) -> None:
+    lines = "FROM busybox\nRUN cat /proc/sys/kernel/random/uuid > /chance\n"
+    place = write_files(tmp_path / "chance", {"Dockerfile": lines})
+    done = remote.run("build", "--check-reproducible", place, check=False)
+    assert done.returncode == 11
+    assert "content   /chance: 37 bytes" in done.stdout
+
+
 def test_only_what_has_changed_travels(remote: Yard, context: Path, tmp_path: Path) -> None:
     (context / "large").write_bytes(os.urandom(3_000_000))
     first = remote.run("build", "--progress", "plain", "-t", "travels", context)
