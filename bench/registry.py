@@ -6,8 +6,10 @@ has a directory of its own on the same disk; rows are seconds.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import http.client
+import io
 import json
 import os
 import re
@@ -15,6 +17,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,11 +25,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
-from bench.measure import Row, memory, reset_peak, row
+from bench.measure import Row, memory, reset_peak, row, timed
+from bench.tools.boat import Boat
 
 GIB = 1 << 30
 CHUNK = 64 << 20
 REQUESTS = 8000
+CONFIG = "application/vnd.oci.image.config.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG = """
 version: 0.1
@@ -225,6 +231,81 @@ def ask(served: Served, path: str, *, head: bool = False) -> float:
     found = re.search(r"Time taken for tests: +([0-9.]+) seconds", result.stdout)
     assert found is not None
     return float(found[1])
+
+
+def _layout(directory: Path, layers: int, size: int) -> Path:
+    """An archive of an OCI layout: one image, `shipped:1`, of layers that don't compress any further."""
+    blobs = directory / "blobs/sha256"
+    blobs.mkdir(parents=True)
+
+    def put(data: bytes, kind: str) -> dict[str, object]:
+        encoded = hashlib.sha256(data).hexdigest()
+        (blobs / encoded).write_bytes(data)
+        return {"mediaType": kind, "digest": f"sha256:{encoded}", "size": len(data)}
+
+    put_layers, diff_ids = [], []
+    for number in range(layers):
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as tar:
+            entry = tarfile.TarInfo(f"cargo{number}")
+            entry.size = size
+            tar.addfile(entry, io.BytesIO(os.urandom(size)))
+        diff_ids.append(f"sha256:{hashlib.sha256(buffer.getvalue()).hexdigest()}")
+        put_layers.append(put(gzip.compress(buffer.getvalue(), 1, mtime=0), f"{LAYER}+gzip"))
+    rootfs = {"type": "layers", "diff_ids": diff_ids}
+    config = put(json.dumps({"architecture": "amd64", "os": "linux", "config": {}, "rootfs": rootfs}).encode(), CONFIG)
+    document = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": put_layers}
+    manifest = put(json.dumps(document).encode(), MANIFEST)
+    names = {"org.opencontainers.image.ref.name": "1", "io.containerd.image.name": "localhost/shipped:1"}
+    index = {"schemaVersion": 2, "manifests": [manifest | {"annotations": names}]}
+    (directory / "index.json").write_text(json.dumps(index))
+    (directory / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    archive = directory.with_suffix(".tar")
+    subprocess.run(["tar", "-C", directory, "-cf", archive, "."], check=True)
+    return archive
+
+
+def clients(scratch: Path, runs: int, only: Sequence[str], layers: int = 20, size: int = 50_000_000) -> Iterator[Row]:
+    """`boat` beside skopeo: an image out and in, at our server."""
+    wanted = {"g": "push an image of 20 layers, 1 GB", "h": "pull it"}
+    if only and not set(only) & set(wanted):
+        return
+    layout = scratch / "layout"
+    archive = _layout(layout, layers, size)
+    skopeo = ["skopeo", "--insecure-policy", "copy", "-q"]
+    boat = Boat(scratch / "boat-root")
+    boat.start()
+    times: dict[tuple[str, str], list[float]] = {}
+    try:
+        boat.command("load", "-q", "-i", str(archive))
+        archive.unlink()
+        for _ in range(runs):
+            # A new server and a new store each time: neither may know of blobs that were elsewhere before.
+            with serving("boat", scratch) as served:
+                name = f"127.0.0.1:{served.port}/bench/image:1"
+                out = timed([*skopeo, "--dest-tls-verify=false", f"oci:{layout}:1", f"docker://{name}"])
+                back = timed([*skopeo, "--src-tls-verify=false", f"docker://{name}", f"oci:{scratch}/back:1"])
+                times.setdefault(("g", "skopeo"), []).append(out)
+                times.setdefault(("h", "skopeo"), []).append(back)
+                shutil.rmtree(scratch / "back")
+            with serving("boat", scratch) as served:
+                name = f"127.0.0.1:{served.port}/bench/image:1"
+                boat.command("tag", "localhost/shipped:1", name)
+                times.setdefault(("g", "boat"), []).append(boat.command("push", "-q", name))
+                puller = Boat(scratch / "boat-puller")
+                puller.start()
+                try:
+                    times.setdefault(("h", "boat"), []).append(puller.command("pull", "-q", name))
+                    peak = memory(puller.pids(), "VmHWM")
+                finally:
+                    puller.stop()
+                shutil.rmtree(scratch / "boat-puller")
+    finally:
+        boat.stop()
+    for (letter, tool), seconds in times.items():
+        if not only or letter in only:
+            print(f"{tool}: {wanted[letter]}: {' '.join(f'{each:.3f}' for each in seconds)}", file=sys.stderr)
+            yield row("registry", wanted[letter], tool, seconds, peak if tool == "boat" else 0.0)
 
 
 def run(scratch: Path, tools: Sequence[str], runs: int, only: Sequence[str], size: int = GIB) -> list[Row]:

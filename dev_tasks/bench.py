@@ -65,7 +65,11 @@ def main(arguments: Sequence[str]) -> int:
                 rows += session.run(CLIENTS[tool](scratch / f"{tool}-root"), scratch, options.runs, only)
             tools = []
         if options.suite == "registry":
-            rows += registry.run(scratch, ["docker-registry", "boat"], options.runs, only)
+            rows += report.with_ratios(
+                registry.run(scratch, ["docker-registry", "boat"], options.runs, only), reference
+            )
+            reference = "skopeo"
+            rows += registry.clients(scratch, options.runs, only)
             tools = []
         for tool in tools:
             builder = BUILDERS[tool](scratch / f"{tool}-root")

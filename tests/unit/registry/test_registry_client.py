@@ -8,9 +8,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 import pytest
 
@@ -27,7 +25,6 @@ from boatyard.image import documents, spec
 from boatyard.image import reference as references
 from boatyard.image.content.directory import DirectoryStore
 from boatyard.image.content.memory import MemoryStore
-from boatyard.image.digest import Digest
 from boatyard.image.interruption import Stop
 from boatyard.image.spec import Descriptor
 from boatyard.registry import certificates, referrers
@@ -42,6 +39,7 @@ from boatyard.registry.transport import Transport
 from fixtures.certificates import Authority
 from fixtures.images import AMD64, ARM64, layer_tar, make_image, make_index
 from fixtures.registry import Handler, Registry, once, serve
+from fixtures.registryclient import no_hold, pulled, push
 
 
 @pytest.fixture
@@ -74,46 +72,10 @@ def open_repository(
     return registries.repository(references.parse(f"{domain or registry.host}/{name}"), stop or Stop())
 
 
-def no_hold(digest: Digest) -> None:
-    return None
-
-
-def push(repository: Repository, store: MemoryStore, image: Descriptor, tag: str) -> None:
-    @contextmanager
-    def opened(blob: Descriptor) -> Iterator[BinaryIO]:
-        with store.open(blob.digest) as stream:
-            yield stream
-
-    found: list[Document] = []
-    blobs: list[Descriptor] = []
-
-    def collect(descriptor: Descriptor) -> None:
-        data = documents.read_bytes(store, descriptor)
-        if descriptor.media_type in spec.INDEXES:
-            for entry in documents.parse_index(data).manifests:
-                collect(entry)
-        else:
-            blobs.extend(documents.children(store, descriptor))
-        found.append(Document(descriptor, data))
-
-    collect(image)
-    pusher = Pusher(repository, opened)
-    pusher.blobs(blobs)
-    pusher.documents(found, (tag,))
-
-
 @pytest.fixture
 def image() -> tuple[MemoryStore, Descriptor]:
     store = MemoryStore()
     return store, make_image(store, [layer_tar({"a": os.urandom(3_000_000)}), layer_tar({"b": b"b"})])
-
-
-def pulled(repository: Repository, wanted: str = "v1") -> tuple[MemoryStore, Descriptor]:
-    store = MemoryStore()
-    puller = Puller(store)
-    named = puller.documents(repository, wanted, no_hold, None)
-    puller.blobs(repository, documents.read_manifest(store, named).layers)
-    return store, named
 
 
 def test_what_was_pushed_is_pulled_byte_for_byte(registry: Registry, image: tuple[MemoryStore, Descriptor]) -> None:

@@ -46,6 +46,7 @@ class Registry:
 
     def close(self) -> None:
         self.records.close()
+        self.blobs.close()
 
 
 def open_registry(

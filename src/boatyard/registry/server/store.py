@@ -19,6 +19,7 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -39,6 +40,9 @@ _READ = 1 << 20
 _FLUSHED_AHEAD = 16 << 20
 """Bytes after which the kernel is asked to begin writing: the flush at the end has less to wait for."""
 _SYNC_FILE_RANGE_WRITE = 2
+_HASHING = max(2, os.cpu_count() or 2)
+_WORTH_A_THREAD = 128 << 10
+"""Bytes that are hashed while they are written."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -53,8 +57,12 @@ class BlobStore:
         self._uploads = root / "uploads"
         with storage_errors(self._uploads):
             self._uploads.mkdir(exist_ok=True)
+        self.hashing = ThreadPoolExecutor(_HASHING, thread_name_prefix="hashing")
         self._lock = threading.Lock()
         self._hashers: OrderedDict[Path, tuple[_Hash, int]] = OrderedDict()
+
+    def close(self) -> None:
+        self.hashing.shutdown(wait=False)
 
     def open(self, digest: Digest) -> BinaryIO:
         """Where there are no `objects`. NotFoundError."""
@@ -193,7 +201,10 @@ class Upload:
     def write(self, data: memoryview) -> None:
         if self._hasher is None and not self.offset:
             self._hasher = hashlib.sha256()
-        if self._hasher is not None:
+        hashed = None
+        if self._hasher is not None and len(data) >= _WORTH_A_THREAD:
+            hashed = self._store.hashing.submit(self._hasher.update, data)
+        elif self._hasher is not None:
             self._hasher.update(data)
         try:
             with storage_errors(self.path):
@@ -204,6 +215,9 @@ class Upload:
             # A full disk gets its space back: others may need less.
             self.abort()
             raise
+        finally:
+            if hashed is not None:
+                hashed.result()
         self.offset += len(data)
         if self.offset - self._flushed >= _FLUSHED_AHEAD:
             _libc.sync_file_range(
