@@ -61,7 +61,11 @@ class Response:
     def close(self) -> None:
         """A connection whose answer was read to its end is used again."""
         self._watch.end()
-        if self._raw.closed or self._raw.length_remaining in (0, None):
+        if not self._raw.closed and self._raw.length_remaining == 0:
+            # Nothing is there to be read; but to http.client an answer isn't over, and its connection not free, before
+            # it was read.
+            self._raw.drain_conn()
+        if self._raw.closed:
             self._raw.release_conn()
         else:
             self._raw.close()
