@@ -151,7 +151,9 @@ class Guard:
         parameters |= {"error": error} if error else {}
         value = "Bearer " + ",".join(f'{name}="{value}"' for name, value in parameters.items())
         headers: list[Header] = [(b"www-authenticate", value.encode("latin-1"))]
-        return RefusedError(401, code, message, headers=headers)
+        # Docker takes an error without details and with the usual message for one that may pass: it tries on.
+        detail = [{"Type": type, "Class": "", "Name": name, "Action": action} for type, name, action in needed]
+        return RefusedError(401, code, message, detail=detail, headers=headers)
 
     # Passwords
 

@@ -92,6 +92,9 @@ def test_who_says_nothing_is_told_where_tokens_are(harbour: Harbour) -> None:
     realm = f"http://127.0.0.1:{harbour.server.port}/token"
     expected = f'Bearer realm="{realm}",service="boatyard-registry",scope="repository:team/app:pull"'
     assert answer.headers["www-authenticate"] == expected
+    # Without details Docker would try again, for a minute.
+    (error,) = answer.json()["errors"]
+    assert error["detail"] == [{"Type": "repository", "Class": "", "Name": "team/app", "Action": "pull"}]
     answer = harbour.server.call("GET", "/v2/")
     assert answer.headers["www-authenticate"] == f'Bearer realm="{realm}",service="boatyard-registry"'
     answer = harbour.server.call("POST", "/v2/team/app/blobs/uploads/")
