@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import suppress
 
 from boatyard.build.recording import Recording
 from boatyard.progress import Event, LogEvent, WarningEvent
@@ -32,12 +33,14 @@ async def replay(ref: str, read: Read) -> AsyncGenerator[Sequence[Event], None]:
         position = after
 
 
-async def follow(recording: Recording, read: Read) -> AsyncGenerator[Sequence[Event], None]:
-    """All of a build that runs, until it has ended."""
+async def follow(recording: Recording, read: Read, *, pause: float = 0.0) -> AsyncGenerator[Sequence[Event], None]:
+    """All of a build that runs, until it has ended. A batch comes at once, or `pause` seconds after the last one."""
     ref = recording.record.ref
     ear = _Ear(recording.position)
     recording.listeners.append(ear)
     position = 0
+    loop = asyncio.get_running_loop()
+    due = 0.0
     try:
         while True:
             # Up to where the ear listens from. The file is read beside the loop: meanwhile more may be told.
@@ -54,7 +57,9 @@ async def follow(recording: Recording, read: Read) -> AsyncGenerator[Sequence[Ev
                 await ear.news.wait()
                 # Whatever else is ready to run now may have something to say, too.
                 await asyncio.sleep(0)
+                await ear.rest(due)
                 waiting, position = ear.take()
+                due = loop.time() + pause
                 if waiting:
                     yield waiting
                 elif ear.over and not ear.overflowed:
@@ -74,6 +79,7 @@ class _Ear:
         self.start = start
         """Where in the record the first event that waits begins."""
         self.news = asyncio.Event()
+        self._end = asyncio.Event()
         self.over = False
         self.overflowed = False
         self._waiting: list[tuple[Event, int]] = []
@@ -93,6 +99,15 @@ class _Ear:
     def ended(self) -> None:
         self.over = True
         self.news.set()
+        self._end.set()
+
+    async def rest(self, until: float) -> None:
+        """Until that time of the event loop; there is nothing to wait for once the build has ended."""
+        left = until - asyncio.get_running_loop().time()
+        if left > 0 and not self.over:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._end.wait()
 
     def skip(self, position: int) -> None:
         """What waits and was read from the record is dropped."""

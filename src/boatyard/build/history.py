@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 import shutil
+import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
@@ -49,15 +53,24 @@ class Change(Enum):
 
 
 class Watcher:
-    """Hears of changes until it is closed. One per reader, used on the event loop. Of one build, the newest change
-    stands for those before it."""
+    """Hears of changes until it is closed. One per reader, used on the event loop, but for `changed`. Of one build, the
+    newest change stands for those before it."""
 
     def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
         self._waiting: dict[str, Change] = {}
         self._news = asyncio.Event()
         self._overflowed = False
 
     def changed(self, ref: str, change: Change) -> None:
+        """In any thread."""
+        if threading.get_ident() == self._thread:
+            self._note(ref, change)
+        else:
+            self._loop.call_soon_threadsafe(self._note, ref, change)
+
+    def _note(self, ref: str, change: Change) -> None:
         if len(self._waiting) >= MOST_CHANGES:
             self._overflowed = True
         else:
@@ -75,6 +88,12 @@ class Watcher:
         return list(waiting.items())
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    created: float
+    pinned: bool
+
+
 class History:
     """One per daemon. `max_age` in seconds and `max_entries` bound what is kept; pinned records always are. What
     blocks, and says so, may be called in any thread; the rest belongs to the event loop."""
@@ -86,14 +105,19 @@ class History:
         max_age: float = 48 * 3600,
         max_entries: int = 50,
         clock: Callable[[], float] = time.time,
+        discard: Callable[[Path], None] = lambda path: shutil.rmtree(path, ignore_errors=True),
     ) -> None:
+        """`discard` deletes a directory that is no record any more; it may take its time."""
         self._root = root
+        self._discard = discard
         self._max_age = max_age
         self._max_entries = max_entries
         self._clock = clock
         self._running: dict[str, Recording] = {}
         self._lingering: dict[str, asyncio.TimerHandle] = {}
         self._watchers: set[Watcher] = set()
+        self._kept: dict[str, _Kept] = {}
+        """What of the records tells when they go, so that they needn't be read for that."""
         self.attachments = Attachments(root)
         root.mkdir(parents=True, exist_ok=True)
         self._clear()
@@ -107,6 +131,8 @@ class History:
             record = self._read(directory)
             if not (directory / "record.json").exists() or (record and record.internal):
                 shutil.rmtree(directory, ignore_errors=True)
+            elif record:
+                self._keep(record)
 
     # A build's own time
 
@@ -126,6 +152,7 @@ class History:
         directory = self._directory(ref)
         if timer := self._lingering.pop(ref, None):
             timer.cancel()
+        self._remove(ref)
         shutil.rmtree(directory, ignore_errors=True)
         record = BuildRecord(
             ref=ref,
@@ -153,8 +180,13 @@ class History:
                 self._tell(ref, Change.DELETED)
             self._forget_later(ref, recording)
         else:
+            if recording is not None:
+                self._keep(recording.record)
             self._tell(ref, Change.COMPLETED)
         self.expire()
+
+    def _keep(self, record: BuildRecord) -> None:
+        self._kept[record.ref] = _Kept(record.created, record.pinned)
 
     def _forget_later(self, ref: str, recording: Recording) -> None:
         def forget() -> None:
@@ -162,7 +194,7 @@ class History:
                 self._lingering[ref] = loop.call_later(LINGER, forget)
             else:
                 self._lingering.pop(ref, None)
-                shutil.rmtree(self._directory(ref), ignore_errors=True)
+                self._remove(ref)
 
         loop = asyncio.get_running_loop()
         self._lingering[ref] = loop.call_later(LINGER, forget)
@@ -240,11 +272,11 @@ class History:
             position += len(line)
         return found, position
 
-    def follow(self, ref: str) -> AsyncGenerator[Sequence[Event], None]:
-        """Everything a build told and tells, in batches, until it has ended. To be closed by who stops before. The
-        errors of `read`."""
+    def follow(self, ref: str, *, pause: float = 0.0) -> AsyncGenerator[Sequence[Event], None]:
+        """Everything a build told and tells, in batches, until it has ended: at most one in `pause` seconds. To be
+        closed by who stops before. The errors of `read`."""
         recording = self._running.get(ref)
-        return following.follow(recording, self.read) if recording else self.replay(ref)
+        return following.follow(recording, self.read, pause=pause) if recording else self.replay(ref)
 
     def replay(self, ref: str) -> AsyncGenerator[Sequence[Event], None]:
         """What a build has told by now, in batches. The errors of `read`."""
@@ -313,6 +345,7 @@ class History:
             record = recording.record
         write_record(self._directory(record.ref), record)
         if record.ref not in self._running:
+            self._keep(record)
             self._tell(record.ref, Change.COMPLETED)
 
     def delete(self, ref: str) -> str:
@@ -323,21 +356,30 @@ class History:
             log.info("the damaged record of build %s is deleted", ref)
         if ref in self._running:
             raise ConflictError(f"build {ref} is running", hint="cancel it first")
-        shutil.rmtree(self._directory(ref))
+        self._remove(ref)
         self._tell(ref, Change.DELETED)
         return ref
+
+    def _remove(self, ref: str) -> None:
+        self._kept.pop(ref, None)
+        directory = self._directory(ref)
+        gone = directory.with_name(f".{ref}-{os.urandom(4).hex()}")
+        # Without its record, it is deleted by the next daemon, too.
+        with suppress(FileNotFoundError):
+            (directory / "record.json").unlink()
+            directory.rename(gone)
+            self._discard(gone)
 
     def expire(self) -> None:
         """Delete what is too old or too many."""
         now = self._clock()
-        kept = 0
-        for record in self.records():
-            if record.pinned or record.ref in self._running:
-                continue
-            kept += 1
-            if kept > self._max_entries or now - record.created > self._max_age:
-                shutil.rmtree(self._directory(record.ref), ignore_errors=True)
-                self._tell(record.ref, Change.DELETED)
+        known = list(self._kept.items())  # at once: others may be deleted meanwhile, in threads
+        newest_first = sorted(known, key=lambda item: item[1].created, reverse=True)
+        unpinned = [(ref, kept) for ref, kept in newest_first if not kept.pinned and ref not in self._running]
+        for number, (ref, kept) in enumerate(unpinned):
+            if number >= self._max_entries or now - kept.created > self._max_age:
+                self._remove(ref)
+                self._tell(ref, Change.DELETED)
 
     def usage(self) -> int:
         """Bytes on disk. Blocks."""

@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from boatyard.build.cache.records import SqliteRecords
@@ -200,7 +201,12 @@ async def open_yard(config: Config, activity: Activity) -> AsyncIterator[Yard]:
         gc_policies = policies(config.gc, root) if config.gc.enabled else ()
         collector = Collector(pruner, gc_policies, activity)
         stack.push_async_callback(collector.close)
-        history = History(root / "history", max_age=config.history.max_age, max_entries=config.history.max_entries)
+        history = History(
+            root / "history",
+            max_age=config.history.max_age,
+            max_entries=config.history.max_entries,
+            discard=_discarded,
+        )
         stack.callback(history.close)
         known = frontends.KnownWorker(
             worker.identity(root),
@@ -440,6 +446,16 @@ async def _checks(executor: OciExecutor, root: Path) -> list[Check]:
 def _parallelism() -> int:
     # Steps wait for networks and disks as much as they compute.
     return max(4, 2 * (os.cpu_count() or 1))
+
+
+def _discarded(directory: Path) -> None:
+    """Delete what nobody looks at any more; beside the event loop, for who is on it."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        shutil.rmtree(directory, ignore_errors=True)
+    else:
+        loop.run_in_executor(None, partial(shutil.rmtree, directory, ignore_errors=True))
 
 
 def _emptied(directory: Path) -> Path:

@@ -76,6 +76,23 @@ async def test_what_is_told_at_once_comes_in_one_batch(past: History) -> None:
     recording.end("completed")
 
 
+async def test_after_a_batch_there_is_a_pause_but_not_at_the_end(past: History) -> None:
+    recording = begin(past)
+    batches = past.follow("r", pause=1000.0)
+    first = asyncio.ensure_future(anext(batches))
+    await until(lambda: recording.listeners)
+    recording.add(line(0))
+    assert await first == [line(0)]
+    second = asyncio.ensure_future(anext(batches))
+    for number in range(1, 4):
+        recording.add(line(number))
+        await asyncio.sleep(0)
+    assert not second.done()
+    recording.end("completed")
+    assert await second == [line(1), line(2), line(3)]
+    assert [batch async for batch in batches] == []
+
+
 async def test_a_reader_that_falls_behind_costs_nothing_and_misses_nothing(
     past: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,6 +187,32 @@ async def test_watchers_hear_of_builds_the_newest_change_only(past: History) -> 
     past.delete("a")
     assert await watcher.take() == [("a", Change.DELETED)]
     assert gone._waiting == {}
+
+
+async def test_a_watcher_hears_of_what_is_done_in_other_threads(past: History) -> None:
+    begin(past, "a").end("completed")
+    past.ended("a")
+    watcher = past.watch()
+    taking = asyncio.ensure_future(watcher.take())
+    await asyncio.to_thread(past.delete, "a")
+    async with asyncio.timeout(10):
+        assert await taking == [("a", Change.DELETED)]
+
+
+async def test_only_so_many_records_are_kept_and_all_that_are_pinned(tmp_path: Path) -> None:
+    discarded: list[Path] = []
+    past = History(tmp_path / "history", max_entries=2, discard=discarded.append)
+    for ref in "abcd":
+        begin(past, ref).end("completed")
+        past.ended(ref)
+        if ref == "a":
+            past.pin("a")
+    assert {record.ref for record in past.records()} == {"a", "c", "d"}
+    assert [path.exists() for path in discarded] == [True]  # it is nobody's record any more, whoever deletes it
+    again = History(tmp_path / "history", max_entries=1)
+    assert not discarded[0].exists()
+    again.expire()
+    assert {record.ref for record in again.records()} == {"a", "d"}
 
 
 async def test_a_watcher_that_never_reads_is_given_up(past: History, monkeypatch: pytest.MonkeyPatch) -> None:

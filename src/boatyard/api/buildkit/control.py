@@ -26,6 +26,8 @@ from boatyard.wire.tunnel import Tunnel
 
 NOW = "buildkit-current-timestamp"
 """Clients correct the times they are told by the difference between this and their own clock."""
+PAUSE = 0.05
+"""Seconds between two messages about a build: people don't read faster, and each wakes two processes."""
 BUILD = "buildkit-controlapi-buildid"
 """The ref of the build whose frontend a client is."""
 
@@ -65,7 +67,7 @@ class Control(ControlBase):
         if history.running(ref) is None and record is None:
             return  # it failed before it began, which its Solve has told
         messages = StatusMessages(lambda: history.sources(ref))
-        async with aclosing(history.follow(ref)) as batches:
+        async with aclosing(history.follow(ref, pause=PAUSE)) as batches:
             async for events in batches:
                 for message in messages.of(events):
                     await stream.send_message(message)

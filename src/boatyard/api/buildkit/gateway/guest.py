@@ -7,7 +7,8 @@ its files, or a result as it is (what a failed step left behind).
 from __future__ import annotations
 
 import asyncio
-import secrets
+import base64
+import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
@@ -28,7 +29,6 @@ T = TypeVar("T")
 
 MOST_REFERENCES = 100_000
 MOST_CONTAINERS = 1_000
-_ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Guest:
         self.check()
         if len(self._references) >= MOST_REFERENCES:
             raise InvalidError(f"the frontend holds {MOST_REFERENCES} results already")
-        id = "".join(secrets.choice(_ID_ALPHABET) for _ in range(25))
+        id = base64.b32encode(os.urandom(16)).decode("ascii").lower().rstrip("=")
         reference = self._references[id] = Reference(id, graph, image, result)
         return reference
 
