@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import build, registry, report, scale, session
+from bench import build, logs, registry, report, scale, session
 from bench.measure import Row
 from bench.tools.boat import Boat
 from bench.tools.buildah import Buildah
@@ -38,13 +38,16 @@ PACKAGES = {"docker": "docker.io", "buildah": "buildah"}
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
-    parser.add_argument("suite", choices=["build", "registry", "scale", "session"])
+    parser.add_argument("suite", choices=["build", "logs", "registry", "scale", "session"])
     parser.add_argument("--tools", default="docker,buildah,boat", help="which builders, in this order")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--only", default="", help="letters of workloads, such as a,c")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to FILE too")
     parser.add_argument("--scratch", type=Path, help="a directory for contexts and daemons' roots (kept)")
+    parser.add_argument("--memlogd", type=Path, metavar="PATH", help="logs: another memlogd with LinuxKit's flags")
     options = parser.parse_args(arguments)
+    if options.suite == "logs":
+        return _logs(options)
     tools = options.tools.split(",") if options.suite == "build" else ["boat"]
     if options.suite == "session":
         tools = [
@@ -81,6 +84,17 @@ def main(arguments: Sequence[str]) -> int:
     print(report.table(rows))
     if options.json:
         report.write_json(rows, options.json)
+    return 0
+
+
+def _logs(options: argparse.Namespace) -> int:
+    """Rows of another kind: lines a second, not seconds."""
+    programs = {"boat": logs.BIN / "memlogd", **({"other": options.memlogd} if options.memlogd else {})}
+    with tempfile.TemporaryDirectory(prefix="boat-bench-", dir="/var/tmp") as scratch:
+        rows = list(logs.run(Path(scratch), programs, [name for name in options.only.split(",") if name]))
+    print(logs.table(rows))
+    if options.json:
+        logs.write_json(rows, options.json)
     return 0
 
 
