@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from boatyard.logs.handover import hand_over, open_source
-from fixtures.log_programs import BIN, Programs, until
+from fixtures.log_programs import BIN, Numbered, Programs, account, until
 
 
 @pytest.fixture
@@ -418,3 +420,77 @@ def test_kmsg_is_a_source_that_survives_memlogd(programs: Programs) -> None:
     kernel_says(second)
     until(lambda: second in logread(programs, "-source", "kmsg"))
     assert first not in logread(programs)
+
+
+@contextmanager
+def small_disk(directory: Path, size: str) -> Iterator[None]:
+    directory.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "small", directory], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", directory], check=True)
+
+
+def number_of(line: str) -> int:
+    return int(line.split(" ")[2])
+
+
+@pytest.mark.root
+def test_a_full_disk_keeps_the_newest_and_everything_is_accounted_for(programs: Programs) -> None:
+    """Rotated files make room; then memlogd keeps what it can, and says what it couldn't; then there is room again."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    programs.logwrite_flags = ["-max-log-size", "100000", "-max-log-files", "50"]
+    with small_disk(programs.files, "1m"):
+        programs.start("memlogd", "-quiet", "-backlog", "300000")
+        programs.start("logwrite")
+        source = Numbered(programs.log_socket, "s", 40_000, pad=20)
+        source.start()
+        until(lambda: source.written >= 40_000)
+        # The newest lines are in files, whatever room there is: the oldest files went.
+        until(lambda: programs.files_end("s", source.written - 2000))
+        ballast = os.open(programs.files / "ballast", os.O_WRONLY | os.O_CREAT)
+
+        def full() -> bool:
+            """Take what room there is, until logwrite has none."""
+            with suppress(OSError):
+                while os.write(ballast, bytes(4096)):
+                    pass
+            return "nothing is written until there is room" in programs.said("logwrite")
+
+        until(full)
+        stuck = source.written
+        until(lambda: source.written > stuck + 200)
+        os.ftruncate(ballast, 0)
+        until(lambda: "there is room again" in programs.said("logwrite"))
+        source.finish()
+        until(lambda: programs.files_end("s", source.written - 1))
+        assert programs.stop("logwrite") == 0
+        lines = programs.lines("s")
+        first = number_of(next(line for line in lines if " s " in line))
+        shifted = [line if " logwrite " in line else _renumbered(line, first) for line in lines]
+        account(shifted, "s", source.written - first)
+        os.close(ballast)
+
+
+def _renumbered(line: str, first: int) -> str:
+    when, name, number, rest = line.split(" ", 3)
+    return f"{when} {name} {int(number) - first} {rest}"
+
+
+def test_a_log_directory_that_is_removed_is_made_anew(programs: Programs) -> None:
+    programs.start("memlogd")
+    programs.start("logwrite")
+    descriptor = open_source(programs.log_socket, "s")
+    os.write(descriptor, b"one\n")
+    until((programs.files / "s.log").exists)
+    shutil.rmtree(programs.files)
+    os.write(descriptor, b"two\n")
+    os.close(descriptor)
+    until(lambda: programs.lines("s") and programs.lines("s")[-1].endswith(" s two"))
+    assert programs.stop("logwrite") == 0
+    programs.start("logwrite")
+    write(programs, "s", "three\n")
+    until(lambda: programs.lines("s")[-1].endswith(" s three"))
+    assert [line.split(" ")[2] for line in programs.lines("s")] == ["two", "three"]

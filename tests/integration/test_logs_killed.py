@@ -21,20 +21,13 @@ SOURCES = 4
 
 @pytest.fixture
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Programs]:
-    programs = Programs(tmp_path_factory.mktemp("logs"), ["-quiet"], ["-max-log-files", "100000"])
+    programs = Programs(
+        tmp_path_factory.mktemp("logs"),
+        ["-quiet"],
+        ["-max-log-files", "100000", "-max-log-size", str(max(1 << 20, LINES * 2))],
+    )
     yield programs
     programs.close()
-
-
-def caught_up(programs: Programs, source: Numbered) -> bool:
-    """The last number that the source used is in its file."""
-    path = programs.files / f"{source.source}.log"
-    if not path.exists():
-        return False
-    with open(path, "rb") as file:
-        file.seek(max(0, path.stat().st_size - 4096))
-        last = file.read().decode().splitlines()[-1:]
-    return bool(last) and last[0].split(" ")[1:3] == [source.source, str(source.written - 1)]
 
 
 @pytest.mark.timeout(3600)
@@ -75,7 +68,7 @@ def test_every_number_is_in_the_files_or_told_to_be_missing(
     for source in sources:
         source.finish()
     for source in sources:
-        until(lambda source=source: caught_up(programs, source), f"the last line of {source.source}")
+        until(lambda source=source: programs.files_end(source.source, source.written - 1), source.source)
     assert programs.stop("logwrite") == 0 and programs.stop("memlogd") == 0
     accounts = [account(programs.lines(source.source), source.source, source.written) for source in sources]
     assert all(each.seen for each in accounts)

@@ -9,23 +9,25 @@ from collections.abc import Container, Sequence
 from pathlib import Path
 
 COMPRESSED = ".gz"
+_ENDINGS = ("", COMPRESSED)
 _ROTATED = re.compile(r"(.*)\.log\.\d+(?:\.gz)?")
 _PIECE = 1 << 20
 
 
 def shift(path: Path, keep: int) -> None:
-    """Make room for a new `path`: it becomes number 0, number 0 becomes 1, and so on; the last of `keep` goes."""
+    """Make room for a new `path`: it becomes number 0, number 0 becomes 1, and so on up to the first free number; the
+    last of `keep` goes."""
     if keep < 1:
         path.unlink(missing_ok=True)
         return
-    for ending in ("", COMPRESSED):
-        try:
-            os.unlink(f"{path}.{keep - 1}{ending}")
-        except FileNotFoundError:
-            pass
-    for number in range(keep - 1, 0, -1):
-        _rename(f"{path}.{number - 1}", f"{path}.{number}")
-        _rename(f"{path}.{number - 1}{COMPRESSED}", f"{path}.{number}{COMPRESSED}")
+    free = 0
+    while free < keep - 1 and any(os.path.lexists(f"{path}.{free}{ending}") for ending in _ENDINGS):
+        free += 1
+    for ending in _ENDINGS:
+        _unlink(f"{path}.{free}{ending}")
+    for number in range(free, 0, -1):
+        for ending in _ENDINGS:
+            _rename(f"{path}.{number - 1}{ending}", f"{path}.{number}{ending}")
     _rename(str(path), f"{path}.0")
 
 
@@ -77,5 +79,12 @@ def remove_oldest(files: Sequence[tuple[int, int, Path]], surplus: int) -> int:
 def _rename(source: str, target: str) -> None:
     try:
         os.rename(source, target)
+    except FileNotFoundError:
+        pass
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
     except FileNotFoundError:
         pass
