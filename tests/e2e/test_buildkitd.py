@@ -132,6 +132,8 @@ def test_it_serves_as_it_was_told(buildkitd: Buildkitd) -> None:
         networkMode = "host"
         [worker.containerd]
         enabled = false
+        [system]
+        maxRegistryConcurrency = 4
         """
     buildkitd.start()
     info = Client(str(buildkitd.socket)).call(system.info(), timeout=20)
@@ -148,7 +150,7 @@ def test_it_serves_as_it_was_told(buildkitd: Buildkitd) -> None:
     }
     assert info.root == f"{buildkitd.root}/root"
     assert info.config_file == f"{buildkitd.root}/buildkitd.toml"
-    assert "docker.io has no effect" in buildkitd.log
+    assert "maxRegistryConcurrency has no effect" in buildkitd.log
 
 
 @pytest.mark.runtime

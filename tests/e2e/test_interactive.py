@@ -140,7 +140,7 @@ ENV COLOUR=green
 WORKDIR /work
 RUN echo sailor:x:1234:1234::/:/bin/sh >> /etc/passwd
 USER sailor
-RUN --mount=type=secret,id=token,uid=1234 --mount=type=cache,target=/cache,uid=1234 \\
+RUN --mount=type=secret,id=token,uid=1234 --mount=type=cache,id=sailors,target=/cache,uid=1234 \\
     echo half > /tmp/half; echo kept > /cache/file; exit 3
 """
 
