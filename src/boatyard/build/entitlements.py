@@ -70,7 +70,7 @@ def _device(text: str, rest: str) -> tuple[str, str]:
     """The name that steps ask for, and the device it means."""
     try:
         device, *options = next(csv.reader([rest], strict=True))
-    except (csv.Error, StopIteration) as error:
+    except (csv.Error, StopIteration, ValueError) as error:
         raise InvalidError(f"the entitlement {text!r} is malformed", hint="write device=NAME[,alias=OTHER]") from error
     alias = device
     for option in options:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from boatyard.build.entitlements import NAMES, check, devices, grant
@@ -51,6 +51,7 @@ def test_what_is_no_entitlement_is_refused(text: str) -> None:
 
 
 @settings(deadline=None)
+@example("\n")
 @given(st.text(max_size=20))
 def test_any_text_is_taken_or_refused(text: str) -> None:
     for entitlement in (text, f"device={text}"):
