@@ -15,8 +15,9 @@ import pytest
 from boatyard._pb import control_pb2 as control
 from boatyard._pb import policysession_pb2, sourcepolicy_pb2
 from boatyard._pb.gateway_pb2 import PingRequest, PongResponse
-from e2e.buildkit import CONTROL, BuildKit, FailedError, Session, connected, logs, vertices
+from e2e.buildkit import CONTROL, PATIENCE, BuildKit, FailedError, Session, connected, logs, vertices
 from e2e.yard import Yard
+from fixtures.boatd import resident
 
 
 @pytest.fixture
@@ -162,6 +163,28 @@ def test_a_build_is_followed_while_it_runs_and_replayed_later(client: BuildKit) 
         step = vertices(told)[f"[2/2] RUN echo said-{ref}"]
         assert step.HasField("completed") and not step.error
         assert "[internal] load build definition from Dockerfile" in vertices(told)
+
+
+def test_a_reader_that_does_not_read_costs_the_daemon_nothing_and_misses_nothing(own_yard: Yard) -> None:
+    own_yard.run("bootstrap", "busybox")
+    assert own_yard.daemon is not None
+    ref = uuid.uuid4().hex
+    # Output of one step is bounded, so there are many.
+    loop = "for (i = 1; i <= 10000; i++)"
+    steps = "".join(f"RUN awk 'BEGIN {{ {loop} print {n}, i, \"{'x' * 90}\" }}'\n" for n in range(24))
+    with connected(own_yard) as client:
+        client.dockerfile("FROM busybox\nRUN echo warm\n")
+        method = client._channel.unary_stream(
+            f"{CONTROL}Status", control.StatusRequest.SerializeToString, control.StatusResponse.FromString
+        )
+        before = resident(own_yard.daemon.pid)
+        reader = method(control.StatusRequest(Ref=ref), timeout=PATIENCE)
+        client.dockerfile(f"FROM busybox\n{steps}", Ref=ref)
+        assert resident(own_yard.daemon.pid) - before < 60 << 20
+        told = logs(list(reader)).splitlines()
+    for number in range(24):
+        lines = [line for line in told if line.startswith(f"{number} ")]
+        assert [line.split()[1] for line in lines] == [str(count) for count in range(1, 10001)]
 
 
 def test_nothing_is_told_of_a_build_that_never_was(client: BuildKit) -> None:

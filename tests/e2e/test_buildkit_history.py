@@ -251,3 +251,16 @@ def test_workers_are_filtered(client: BuildKit) -> None:
     assert workers(f"id=={worker.ID}") == [worker]
     assert workers("id==another") == []
     assert workers('labels."org.mobyproject.buildkit.worker.executor"==oci') == [worker]
+
+
+def test_who_only_listens_does_not_keep_an_idle_daemon(tmp_path_factory: pytest.TempPathFactory) -> None:
+    yard = Yard(tmp_path_factory.mktemp("idle"), flags=("--idle-timeout", "1s"))
+    yard.start()
+    assert yard.daemon is not None
+    with connected(yard) as client, client.session(Session()):
+        request = control.BuildHistoryRequest()
+        listening = client.submit(
+            lambda: list(client.stream(f"{CONTROL}ListenBuildHistory", request, control.BuildHistoryEvent))
+        )
+        assert yard.daemon.wait(30) == 0
+        assert listening.exception(30) is not None

@@ -133,6 +133,22 @@ async def test_a_trace_that_waits_is_written_at_the_end_of_the_daemon(history: H
     assert NAME in history.attachments.of("one")
 
 
+async def test_builds_of_one_trace_are_told_the_same(history: History) -> None:
+    known = Spans()
+    traces = BuildTraces(history, known, patience=1000.0)
+    known.add(TRACE, b'{"Name":"told"}')
+    for ref in ("one", "two"):
+        traces.begin(ref, {"traceparent": f"00-{TRACE}-{SPAN}-01"})
+        build(history, ref)
+        traces.ended(ref)
+    await traces.close()
+    for ref in ("one", "two"):
+        path = history.attachments.find(history.attachments.of(ref)[NAME].digest)
+        assert path is not None
+        assert path.read_bytes().startswith(b'{"Name":"told"}\n')
+    assert known.take(TRACE) == []
+
+
 async def test_a_trace_is_asked_for_at_its_time(history: History) -> None:
     traces = BuildTraces(history, Spans(), patience=0.0)
     with pytest.raises(NotFoundError):
@@ -140,7 +156,8 @@ async def test_a_trace_is_asked_for_at_its_time(history: History) -> None:
     build(history, end=False)
     with pytest.raises(UnavailableError):
         await traces.finalize("one")
-    traces.begin("never-recorded", {})
-    traces.ended("never-recorded")
+    for ref in ("never-recorded", "../no ref at all"):
+        traces.begin(ref, {})
+        traces.ended(ref)
     await asyncio.sleep(0)
     await traces.close()

@@ -43,11 +43,12 @@ class Control(ControlBase):
 
     async def Solve(self, stream: Any) -> None:  # noqa: N802
         request: pb.SolveRequest = await _asked(stream)
-        self._traces.begin(request.Ref, stream.metadata or {})
-        try:
-            response = await solving.solve(request, self._backend, self._builds)
-        finally:
-            self._traces.ended(request.Ref)
+        async with self._builds.begin(request.Ref) as active:
+            self._traces.begin(request.Ref, stream.metadata or {})
+            try:
+                response = await solving.solve(request, self._backend, active)
+            finally:
+                self._traces.ended(request.Ref)
         await stream.send_message(response)
 
     async def Status(self, stream: Any) -> None:  # noqa: N802

@@ -16,7 +16,7 @@ from dataclasses import replace
 from boatyard._pb.control_pb2 import CacheOptionsEntry, SolveRequest, SolveResponse
 from boatyard._pb.wellknown import Any
 from boatyard.api.buildkit import details, errors, values
-from boatyard.api.buildkit.active import ActiveBuild, ActiveBuilds
+from boatyard.api.buildkit.active import ActiveBuild
 from boatyard.api.buildkit.backend import Backend
 from boatyard.api.buildkit.choice import ClientChoice
 from boatyard.api.buildkit.gateway.guest import Guest
@@ -42,10 +42,9 @@ COMPATIBLE = (0, 10, 20, 30)
 _REMOTE_CACHES = ("registry", "local", "gha", "s3", "azblob")
 
 
-async def solve(request: SolveRequest, backend: Backend, builds: ActiveBuilds) -> SolveResponse:
+async def solve(request: SolveRequest, backend: Backend, active: ActiveBuild) -> SolveResponse:
     """Run a request to its end. GRPCError with all that is known of a failure; cancelling cancels the build."""
-    ref = request.Ref
-    async with builds.begin(ref) as active, AsyncExitStack() as stack:
+    async with AsyncExitStack() as stack:
         frontend: ClientFrontend | None = None
         is_guest = not request.Frontend and not getattr(request.Definition, "def")
         if is_guest:

@@ -20,7 +20,7 @@ from boatyard._pb.trace_pb2 import (
 from boatyard.api.buildkit import spans
 from boatyard.api.buildkit.spans import TraceContext
 from boatyard.build.history import History
-from boatyard.errors import BoatyardError, NotFoundError, UnavailableError
+from boatyard.errors import BoatyardError, InvalidError, NotFoundError, UnavailableError
 from boatyard.image.interruption import run_settled
 
 log = logging.getLogger(__name__)
@@ -55,6 +55,9 @@ class Spans:
         while sum(self._sizes.values()) > self._most:
             self.take(next(iter(self._traces)))
         return True
+
+    def of(self, trace: str) -> list[bytes]:
+        return list(self._traces.get(trace, ()))
 
     def take(self, trace: str) -> list[bytes]:
         self._sizes.pop(trace, None)
@@ -113,8 +116,8 @@ class BuildTraces:
     async def _keep_quietly(self, ref: str) -> None:
         try:
             await self._keep(ref)
-        except NotFoundError:
-            pass  # it is no build of the past (any more)
+        except (NotFoundError, InvalidError):
+            pass  # it is no build of the past (any more), or never was one
         except (BoatyardError, OSError) as error:
             log.warning("the trace of build %s is not kept: %s", ref, error)
 
@@ -122,13 +125,14 @@ class BuildTraces:
         if timer := self._waiting.pop(ref, None):
             timer.cancel()
         context = self._contexts.pop(ref, None) or spans.context_of(ref, "")
-        told = self._known.take(context.trace)
+        others = any(each.trace == context.trace for each in self._contexts.values())
+        told = self._known.of(context.trace) if others else self._known.take(context.trace)
         await run_settled(self._write, ref, context, told)
         self._history.attached(ref)
 
     def _write(self, ref: str, context: TraceContext, told: list[bytes]) -> None:
         record = self._history.find(ref)
-        if record is None or record.internal:
+        if record is None or record.internal or record.status == "running":
             raise NotFoundError(f"no build {ref!r} in the history")
         own = spans.of_build(record, self._history.events(ref), context)
         data = b"".join(span + b"\n" for span in (*told, *own))
