@@ -70,7 +70,7 @@ def emulated(yard: Yard) -> Iterator[Yard]:
     yard.run("bootstrap", "busybox", "--arch", OTHER_ARCH, "-t", "busybox:other")
     yield yard
     if "as before" not in done.stdout:
-        yard.run("platform", "uninstall", OTHER_ARCH)
+        yard.run("platform", "uninstall", OTHER_ARCH, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +150,8 @@ def test_programs_are_cross_compiled_without_an_emulator(emulated: Yard, two: st
     assert platforms_of(emulated, two) == [OWN, OTHER]
     context = write_files(tmp_path, {"Dockerfile": f"FROM {two}\n"})
     emulated.run("build", "--platform", f"{OWN},{OTHER}", "-o", str(tmp_path / "out"), context)
+    # The kernel has one list for the whole machine: other runs of these tests take from it what they put there.
+    emulated.run("platform", "install", OTHER_ARCH, timeout=600)
     for name in (OWN, OTHER):
         assert (tmp_path / "out" / name.replace("/", "_") / "built-on").read_text() == f"{MACHINES[OWN]}\n"
         assert emulated.run("run", "--rm", "--platform", name, two).stdout == f"{MACHINES[name]}\n"
