@@ -140,9 +140,10 @@ def test_records_are_chosen_by_ref_filter_and_number(client: BuildKit) -> None:
 
 def test_records_are_pinned_and_deleted(client: BuildKit) -> None:
     ref = build(client)
+    before = record(client, ref).Generation
     update(client, ref, Pinned=True)
     assert record(client, ref).pinned
-    assert record(client, ref).Generation == 1
+    assert record(client, ref).Generation > before
     digest = record(client, ref).logs.digest
     update(client, ref, Delete=True)
     assert client.history(Ref=ref) == []

@@ -19,6 +19,8 @@ from boatyard.image.digest import Digest
 _NAMES = "attachments.json"
 _DRAFT = "attachments.json.new"
 _BLOBS = "blobs"
+_RECORDS = "[!.]*"
+"""What is being deleted begins with a dot."""
 
 
 class Attachment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -70,12 +72,12 @@ class Attachments:
 
     def find(self, digest: Digest) -> Path | None:
         """Where the bytes are."""
-        return next(self._root.glob(f"*/{_BLOBS}/{digests.encoded(digest)}"), None)
+        return next(self._root.glob(f"{_RECORDS}/{_BLOBS}/{digests.encoded(digest)}"), None)
 
     def walk(self) -> Iterator[tuple[Digest, Path]]:
         """Each once."""
         seen = set()
-        for path in sorted(self._root.glob(f"*/{_BLOBS}/*")):
+        for path in sorted(self._root.glob(f"{_RECORDS}/{_BLOBS}/*")):
             if path.name not in seen:
                 seen.add(path.name)
                 yield Digest(f"sha256:{path.name}"), path

@@ -74,6 +74,8 @@ class BuildRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     internal: bool = False
     """No build of the past: the record goes with the build."""
     results: dict[str, list[str]] = {}
+    platforms: list[str] = []
+    """Of the graphs, in their order."""
     requests: list[FrontendCall] = []
     """Of a frontend of the client's own, to those of the builder."""
     generation: int = 0
@@ -174,11 +176,11 @@ class Recording:
         *,
         error: BaseException | None = None,
         response: Mapping[str, str] | None = None,
-        graphs: Sequence[bytes] = (),
+        graphs: Sequence[tuple[str, bytes]] = (),
         results: Mapping[str, Sequence[str]] | None = None,
         requests: Sequence[FrontendCall] = (),
     ) -> BuildRecord:
-        """`graphs`: encoded definitions, one a platform."""
+        """`graphs`: platforms and encoded definitions."""
         with self._failing():
             if self._file is not None:
                 self._file.flush()
@@ -195,13 +197,14 @@ class Recording:
             warnings=self._warnings,
             results={digest: list(ids) for digest, ids in (results or {}).items()},
             requests=list(requests),
+            platforms=[platform for platform, _ in graphs],
         )
         if error is not None:
             self._add_error(error)
         with self._failing():
             write_record(self._directory, self.record)
             if graphs:
-                (self._directory / "graphs").write_bytes(msgspec.msgpack.encode(graphs))
+                (self._directory / "graphs").write_bytes(msgspec.msgpack.encode([data for _, data in graphs]))
             if self.sources:
                 (self._directory / "sources.json").write_bytes(msgspec.json.encode(self.sources))
             if isinstance(error, FrontendError):

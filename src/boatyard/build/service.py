@@ -12,7 +12,7 @@ import hashlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 
 from boatyard.build import entitlements
@@ -21,11 +21,12 @@ from boatyard.build.bridge import JobBridge, Learning, describe
 from boatyard.build.cache.travel import Caches, Imported, open_all
 from boatyard.build.exporter.base import BuiltImage, Exporter, ExportRequest
 from boatyard.build.frontend.base import DEFAULT_FRONTEND, Frontend, FrontendRequest, FrontendResult, PlatformResult
-from boatyard.build.history import FrontendCall, History, Recording
+from boatyard.build.history import History, Recording
+from boatyard.build.known import Known
 from boatyard.build.lineage import lineage
 from boatyard.build.linked import Bridges, LinkedBuilds, labelled, passed, relabel, told_apart
 from boatyard.build.llb import codec
-from boatyard.build.llb.graph import Edge, Graph, SourceLocation, SourceOp, Vertex
+from boatyard.build.llb.graph import Edge, Graph, SourceOp, Vertex
 from boatyard.build.ops.worker import BuildContext, Worker
 from boatyard.build.policy.engine import PolicyEngine
 from boatyard.build.policy.gate import Policies, SourceGate
@@ -37,7 +38,7 @@ from boatyard.build.solver.scheduler import Job, Solver
 from boatyard.build.solver.step import SharedStep
 from boatyard.build.source.local import LocalTree
 from boatyard.build.tree.report import ContextReport
-from boatyard.errors import BoatyardError, ConflictError, InvalidError, SolveError, SourceExcerpt
+from boatyard.errors import BoatyardError, ConflictError, InvalidError, SolveError
 from boatyard.image.interruption import all_settled
 from boatyard.image.spec import ImageConfig
 from boatyard.progress import Emit, Event, ExplainEvent, LogEvent, VertexEvent, WarningEvent
@@ -45,8 +46,6 @@ from boatyard.runtime.container import ContainerSpec
 
 log = logging.getLogger(__name__)
 
-MOST_REQUESTS = 20
-"""To frontends, that are recorded of one build."""
 IMAGES = ("image", "oci", "docker")
 """Exporters that need the layers of the result."""
 
@@ -55,41 +54,6 @@ FailedStep = Callable[[ContainerSpec, str], Awaitable[None]]
 
 Planned = Callable[[FrontendResult], None]
 """Is told what the frontend made of the request, before any of it is solved."""
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What the build learned while it went on: its graphs, and where their steps stand in source files."""
-
-    locations: dict[str, tuple[SourceLocation, ...]] = field(default_factory=dict)
-    files: dict[str, str] = field(default_factory=dict)
-    graphs: list[Graph] = field(default_factory=list)
-    results: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    requests: list[FrontendCall] = field(default_factory=list)
-    owners: dict[str, str] = field(default_factory=dict)
-    """Steps of linked builds: digest -> id."""
-
-    def learn_files(self, files: Mapping[str, str]) -> None:
-        self.files.update(files)
-
-    def learn_request(self, frontend: str, options: Mapping[str, str]) -> None:
-        if len(self.requests) < MOST_REQUESTS:
-            self.requests.append(FrontendCall(frontend=frontend, options=dict(options)))
-
-    def learn(self, graph: Graph) -> None:
-        self.learn_files(graph.files)
-        stack = [graph.root.vertex] if graph.root else []
-        while stack:
-            vertex = stack.pop()
-            if vertex.digest not in self.locations:
-                self.locations[vertex.digest] = vertex.locations
-                stack.extend(edge.vertex for edge in vertex.inputs)
-
-    def excerpt(self, digest: str) -> SourceExcerpt | None:
-        for place in self.locations.get(digest, ()):
-            if place.filename in self.files:
-                return SourceExcerpt(place.filename, self.files[place.filename], place.start, place.end)
-        return None
 
 
 class BuildService:
@@ -314,7 +278,7 @@ class BuildService:
                 asked = FrontendRequest(opened.options, {**inputs, **opened.edges})
                 result = await bridge.run_frontend(_frontend_name(request), asked)
         result = await passed(bridge, result)
-        known.graphs.extend(Graph(image.edge, result.files) for image in result.images)
+        known.graphs.extend((image.platform, Graph(image.edge, result.files)) for image in result.images if image.edge)
         return result
 
     async def _solve(self, result: FrontendResult, job: Job) -> list[BuiltImage]:
@@ -428,12 +392,11 @@ class BuildService:
         response: Mapping[str, str] | None = None,
         error: Exception | None = None,
     ) -> None:
-        graphs = [codec.encode(graph) for graph in known.graphs if graph.root]
         recording.end(
             status,
             error=error,
             response=response,
-            graphs=graphs,
+            graphs=[(str(platform), codec.encode(graph)) for platform, graph in known.graphs],
             results=known.results,
             # One that the request names is in the record already.
             requests=known.requests if not recording.record.frontend else (),

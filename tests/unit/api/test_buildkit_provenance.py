@@ -133,5 +133,6 @@ def test_a_frontend_of_the_clients_own_asked_another_one() -> None:
 def test_each_platform_has_a_document() -> None:
     made = FileOp((FileAction(-1, MkFile("/f"), output=0),))
     arm = Platform(os="linux", architecture="arm64")
-    graphs = [Graph(Edge(codec.vertex(made, platform=platform))) for platform in (HERE, arm)]
-    assert set(documents(record(), *graphs)) == {"linux/amd64", "linux/arm64"}
+    graph = Graph(Edge(codec.vertex(made)))
+    found = record(platforms=[str(HERE), str(arm)])
+    assert set(documents(found, graph, graph)) == {"linux/amd64", "linux/arm64"}

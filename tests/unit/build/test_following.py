@@ -205,10 +205,15 @@ async def test_only_so_many_records_are_kept_and_all_that_are_pinned(tmp_path: P
     for ref in "abcd":
         begin(past, ref).end("completed")
         past.ended(ref)
+        attachment = past.attachments.add(ref, "x", "text/plain", ref.encode())
         if ref == "a":
             past.pin("a")
+        if ref == "b":
+            gone = attachment
     assert {record.ref for record in past.records()} == {"a", "c", "d"}
     assert [path.exists() for path in discarded] == [True]  # it is nobody's record any more, whoever deletes it
+    assert past.attachments.find(gone.digest) is None
+    assert gone.digest not in dict(past.attachments.walk())
     again = History(tmp_path / "history", max_entries=1)
     assert not discarded[0].exists()
     again.expire()

@@ -44,7 +44,10 @@ def test_a_build_is_replayed_as_it_was_told(history: History) -> None:
     for event in events:
         recording.add(event)
     ended = recording.end(
-        "completed", response={"containerimage.digest": "sha256:x"}, graphs=[b"g"], results={"d": ("l1",)}
+        "completed",
+        response={"containerimage.digest": "sha256:x"},
+        graphs=[("linux/amd64", b"g")],
+        results={"d": ("l1",)},
     )
     history.ended("r1")
     assert list(history.events("r1")) == events
@@ -175,7 +178,7 @@ def test_a_full_disk_ends_the_recording_but_not_the_build(
     recording = history.begin("r1", "app", {}, [], "/src")
     for number in range(1000):
         recording.add(VertexEvent(digest=str(number), name="x" * 1000))
-    ended = recording.end("completed", graphs=[b"g" * 200_000])
+    ended = recording.end("completed", graphs=[("linux/amd64", b"g" * 200_000)])
     history.ended("r1")
     assert (ended.status, ended.steps) == ("completed", 1000)
     assert "build r1 can't be recorded" in caplog.text

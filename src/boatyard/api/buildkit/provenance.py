@@ -23,6 +23,7 @@ from boatyard.build.llb.graph import ExecOp, Graph, SourceOp
 from boatyard.build.recording import BuildRecord, FrontendCall
 from boatyard.errors import InvalidError
 from boatyard.image import digest as digests
+from boatyard.image import platform as platforms
 from boatyard.image import reference as references
 from boatyard.image.platform import Platform
 
@@ -48,11 +49,10 @@ class _Gathered:
 
 def of_build(record: BuildRecord, encoded: Sequence[bytes], builder: Platform) -> Iterator[tuple[str, bytes]]:
     """For each graph of a build, the platform ("" when there is but one) and the document."""
-    graphs = [codec.decode(data) for data in encoded]
-    for graph in graphs:
-        if graph.root is not None:
-            platform = graph.root.vertex.platform or builder
-            yield str(platform) if len(graphs) > 1 else "", _document(record, graph, platform, builder)
+    named = record.platforms or [""] * len(encoded)
+    for name, data in zip(named, encoded, strict=True):
+        platform = platforms.parse(name) if name else builder
+        yield name if len(encoded) > 1 else "", _document(record, codec.decode(data), platform, builder)
 
 
 def _document(record: BuildRecord, graph: Graph, platform: Platform, builder: Platform) -> bytes:
