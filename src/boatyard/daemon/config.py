@@ -29,6 +29,11 @@ class LogConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     format: Literal["text", "json"] = "text"
     step_output: bool = False
     """What steps print goes to the daemon's log, too."""
+    memlogd: bool = False
+    """Keep the log in a memlogd beside the daemon as well, for `boat logs`."""
+    max_lines: int = 20_000
+    max_bytes: Space = Space(32 << 20)
+    """What it keeps at most."""
 
 
 class NetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from typing import TextIO
 
@@ -42,6 +43,26 @@ def configure(level: str, form: str, stream: TextIO) -> None:
     root.setLevel(_LEVELS[level])
     # asyncio's own debug lines tell nothing about us.
     logging.getLogger("asyncio").setLevel(max(_LEVELS[level], logging.INFO))
+
+
+def add_copy(descriptor: int) -> None:
+    """Write the log to a descriptor that doesn't block, too, as text. What it doesn't take is only where else the log
+    goes."""
+    handler = _Copy(descriptor)
+    handler.setFormatter(TextFormatter())
+    logging.getLogger().addHandler(handler)
+
+
+class _Copy(logging.Handler):
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            os.write(self._descriptor, (self.format(record) + "\n").encode("utf-8", "backslashreplace"))
+        except OSError:
+            pass  # full, or nobody reads it any more: the log proper has the line
 
 
 def _moment(record: logging.LogRecord) -> str:

@@ -113,10 +113,16 @@ def run(config: Config, environ: Mapping[str, str], *, autostarted: bool, on_rea
         asked = _Asked()
         signal.signal(signal.SIGTERM, asked)
         # Only now: a second daemon should be refused without loading all of this.
-        from boatyard.daemon import server, sockets
+        from boatyard.daemon import memlogd, server, sockets
 
-        streams, packets = sockets.open_all(config, environ, os.getpid())
-        asyncio.run(server.serve(config, card, streams, packets, environ, on_ready, asked=lambda: asked.stop))
+        with memlogd.beside(config) as kept:
+            if kept is not None:
+                logs.add_copy(kept.own)
+            streams, packets = sockets.open_all(config, environ, os.getpid())
+            watch = kept.watch if kept is not None else None
+            asyncio.run(
+                server.serve(config, card, streams, packets, environ, on_ready, asked=lambda: asked.stop, beside=watch)
+            )
 
 
 def main() -> None:

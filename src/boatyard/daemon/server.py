@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -58,9 +58,10 @@ async def serve(
     on_ready: Callable[[], None],
     *,
     asked: Callable[[], bool] = lambda: False,
+    beside: Callable[[], Coroutine[None, None, None]] | None = None,
 ) -> None:
     """Serve until a signal, a client or idleness ends it. The sockets, which are bound, are closed at the end. `asked`
-    tells whether a signal came before this."""
+    tells whether a signal came before this; `beside` is done until then."""
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     _handle_signals(loop, stopping)
@@ -72,6 +73,8 @@ async def serve(
     activity = Activity(when_quiet=gc.collect)
     offers, running = Offers(), Running()
     async with AsyncExitStack() as stack:
+        if beside is not None:
+            stack.callback(asyncio.create_task(beside()).cancel)
         stack.callback(_close_all, [*streams, *packets])
         tls = _tls(config.tls) if any(stream.tcp for stream in streams) else None
         yard = await stack.enter_async_context(open_yard(config, activity))

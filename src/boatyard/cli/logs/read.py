@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
@@ -10,6 +11,7 @@ import click
 from boatyard.cli.console import Console
 from boatyard.cli.group import SETTINGS
 from boatyard.cli.listing import show
+from boatyard.client.places import places
 from boatyard.errors import InvalidError
 from boatyard.logs import moment
 from boatyard.logs.events import Known, Lines
@@ -37,10 +39,10 @@ _HEADERS = {"Source": "SOURCE", "Lines": "LINES", "Status": "STATUS"}
 @click.option("--format", "form", default="", metavar="FORMAT", help="text, json or message; with --list as elsewhere.")
 @click.option(
     "--socket",
-    default=QUERY_SOCKET,
+    default="",
     envvar="BOAT_LOGS",
     metavar="PATH",
-    help=f"memlogd's query socket (default: {QUERY_SOCKET}; also: BOAT_LOGS).",
+    help="memlogd's query socket (default: the machine's, else the one beside boatd; also: BOAT_LOGS).",
 )
 @click.pass_obj
 def logs(
@@ -61,6 +63,7 @@ def logs(
 
     A service's standard output is the source NAME.out, its standard error NAME.
     """
+    socket = socket or query_socket(console)
     if listing:
         _list(console, socket, form)
         return
@@ -77,6 +80,12 @@ def logs(
     mode = FOLLOW if new_only else DUMP_AND_FOLLOW if follow else DUMP
     reading = Reading(socket, mode, selection, tail=None if new_only else tail)
     reading.run(_rendered(console, form), console.out_bytes)
+
+
+def query_socket(console: Console) -> str:
+    """The machine's memlogd where there is one, else that of this user's daemon."""
+    beside = os.path.join(places(console.environment, os.geteuid()).run, "memlogdq.sock")
+    return beside if os.path.exists(beside) and not os.path.exists(QUERY_SOCKET) else QUERY_SOCKET
 
 
 def _rendered(console: Console, form: str) -> output.Rendered:
