@@ -11,8 +11,10 @@ import socket
 import stat
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -494,3 +496,41 @@ def test_a_log_directory_that_is_removed_is_made_anew(programs: Programs) -> Non
     write(programs, "s", "three\n")
     until(lambda: programs.lines("s")[-1].endswith(" s three"))
     assert [line.split(" ")[2] for line in programs.lines("s")] == ["two", "three"]
+
+
+def test_everything_is_collected_into_one_archive(programs: Programs, tmp_path: Path) -> None:
+    programs.start("memlogd")
+    write(programs, "web", "a line\npassword=hunter2\n")
+    until(lambda: b"hunter2" in programs.dump())
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs/old.log").write_text("x" * 99 + "\n")
+    (tmp_path / "boatd.toml").write_text('[proxy]\nhttp = "http://me:geheim@proxy:3128"\n')
+    environment = {
+        **os.environ,
+        "BOATD_CONFIG": str(tmp_path / "boatd.toml"),
+        "BOAT_HOST": f"unix://{tmp_path}/none.sock",
+        "BOAT_API_TOKEN": "geheim",
+    }
+    command = [BIN / "boat", "diagnose", "-o", tmp_path / "out.tar.gz", "--socket", programs.query_socket]
+    result = run(*command, "--log-dir", tmp_path / "logs", env=environment)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == f"{tmp_path}/out.tar.gz\n"
+    assert "[1/8] versions ... boat" in result.stderr and "memlogd ... 2 sources, 3 lines" in result.stderr
+    assert stat.S_IMODE((tmp_path / "out.tar.gz").stat().st_mode) == 0o600
+    with tarfile.open(tmp_path / "out.tar.gz") as tar:
+        files = {
+            member.name.partition("/")[2]: file.read()
+            for member in tar
+            if (file := tar.extractfile(member)) is not None
+        }
+    assert b"a line\n" in files["memlogd/web.log"] and files["logs/logs/old.log"] == b"x" * 99 + b"\n"
+    assert {"doctor.json", "versions.json", "configuration/environment.json", "host/etc-os-release"} <= set(files)
+    everything = b"".join(files.values())
+    assert b"hunter2" not in everything and b"geheim" not in everything
+    manifest = json.loads(files.pop("manifest.json"))
+    assert {each["name"]: each["sha256"] for each in manifest["contents"]} == {
+        name: sha256(data).hexdigest() for name, data in files.items()
+    }
+    assert "the daemon's version and status" in [each["about"] for each in manifest["missing"]]
+    refused = run(*command, "--without", "everything")
+    assert refused.returncode == 2 and "there is no part 'everything'" in refused.stderr

@@ -139,6 +139,11 @@ COMMANDS: Mapping[str, Entry] = {
     "load": Entry("boatyard.cli.image.archive:load", "Read images from an archive", section="Images"),
     "import": Entry("boatyard.cli.image.archive:import_", "Make an image of a tar of files", section="Images"),
     "doctor": Entry("boatyard.cli.doctor:doctor", "Say what works on this host, and what is missing", section="Other"),
+    "diagnose": Entry(
+        "boatyard.cli.diagnose.command:diagnose",
+        "Collect logs, kernel messages, versions, configuration and what `boat doctor` says into one archive",
+        section="Other",
+    ),
     "completion": Entry(
         "boatyard.cli.completion.command:completion", "Print a shell's completion script", section="Other"
     ),

@@ -16,7 +16,7 @@ from boatyard.cli.render.lines import harmless
 from boatyard.cli.style import Style
 from boatyard.client.calls import system
 from boatyard.client.documents.system import Check
-from boatyard.client.places import places
+from boatyard.client.places import Places, places
 from boatyard.errors import BoatyardError
 
 ANSWER_SECONDS = 60.0
@@ -46,15 +46,16 @@ def _checks(console: Console) -> Sequence[Check]:
         found = daemon(console).call(system.doctor(), timeout=ANSWER_SECONDS)
     except BoatyardError as error:
         failed = Check(name="daemon", status="failed", detail=error.message, hint=error.hint or "")
-        return [failed, *_host_checks(console)]
+        return [failed, *host_checks(places(console.environment, os.geteuid()))]
     return [Check(name="daemon", status="ok", detail="answers"), *found.checks]
 
 
-def _host_checks(console: Console) -> Sequence[Check]:
+def host_checks(here: Places) -> Sequence[Check]:
+    """What can be seen without the daemon, as its documents tell it."""
     from boatyard.runtime import capabilities, cgroups
     from boatyard.runtime import doctor as host
 
-    root = Path(places(console.environment, os.geteuid()).root)
+    root = Path(here.root)
     root = next((path for path in (root, *root.parents) if path.exists()), root)
     found = [
         host.control_groups(cgroups.detect()),
