@@ -93,7 +93,7 @@ class GrpcFace:
         from boatyard.wire.grpc import health
 
         yard = self._yard
-        worker = Worker(yard.worker_id, yard.platforms, yard.labels, yard.gc_policies)
+        worker = Worker(yard.worker_id, yard.platforms, yard.labels, yard.gc_policies, yard.devices)
         backend = Backend(
             builder=yard.builds,
             history=yard.history,

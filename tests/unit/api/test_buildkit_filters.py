@@ -10,6 +10,7 @@ from boatyard.api.buildkit.filters import duration, matcher
 from boatyard.build.prune import Policy
 from boatyard.build.recording import BuildRecord
 from boatyard.errors import InvalidError
+from boatyard.runtime.cdi.registry import Device
 
 NOW = 1_800_000_000.0
 
@@ -103,7 +104,13 @@ async def labels() -> dict[str, str]:
     return {"a.b/c": "d", "plain": "x"}
 
 
-WORKER = Worker("id1", lambda: ["linux/amd64"], labels, [Policy(filters=("type==x",), keep_duration=1.5, all=True)])
+WORKER = Worker(
+    "id1",
+    lambda: ["linux/amd64"],
+    labels,
+    [Policy(filters=("type==x",), keep_duration=1.5, all=True)],
+    lambda: [Device("vendor.com/kind=one", {"a": "b"}, auto_allow=True)],
+)
 
 
 @pytest.mark.parametrize(
@@ -134,3 +141,5 @@ async def test_what_a_worker_tells() -> None:
     told = await workers.record(WORKER)
     assert (told.ID, told.platforms[0].OS, told.platforms[0].Architecture) == ("id1", "linux", "amd64")
     assert (told.GCPolicy[0].keepDuration, told.GCPolicy[0].all) == (1_500_000_000, True)
+    [device] = told.CDIDevices
+    assert (device.Name, device.AutoAllow, dict(device.Annotations)) == ("vendor.com/kind=one", True, {"a": "b"})

@@ -15,6 +15,7 @@ from boatyard.build.requester import Requester
 from boatyard.build.usage import UsageList
 from boatyard.image.content.directory import DirectoryStore
 from boatyard.progress import Emit
+from boatyard.runtime.cdi.registry import Device
 
 
 class Builder(Protocol):
@@ -26,12 +27,14 @@ class Builder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """This daemon as clients know it. `platforms`: those it builds for now, its own first. Blocks shortly."""
+    """This daemon as clients know it. `platforms`: those it builds for now, its own first. Blocks shortly.
+    `devices`: those that steps may ask for. Blocks."""
 
     id: str
     platforms: Callable[[], Sequence[str]]
     labels: Callable[[], Awaitable[Mapping[str, str]]]
     gc_policies: Sequence[Policy] = ()
+    devices: Callable[[], Sequence[Device]] = tuple
 
 
 @dataclass(frozen=True, slots=True)

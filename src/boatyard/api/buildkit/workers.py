@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -34,6 +35,10 @@ async def record(worker: Worker) -> WorkerRecord:
         platforms=[values.platform_message(platforms.parse(each)) for each in worker.platforms()],
         GCPolicy=cast(Any, [_policy(policy) for policy in worker.gc_policies]),
         BuildkitVersion=version(),
+        CDIDevices=[
+            worker_pb2.CDIDevice(Name=device.name, AutoAllow=device.auto_allow, Annotations=device.annotations)
+            for device in await asyncio.to_thread(worker.devices)
+        ],
     )
 
 
