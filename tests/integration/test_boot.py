@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from fixtures.boot_yard import BIN, BUSYBOX, Boot, busybox_archive
-from fixtures.log_programs import until
+from fixtures.log_programs import Programs, until
 
 pytestmark = pytest.mark.root
 
@@ -289,3 +289,34 @@ def test_wrong_definitions_are_refused_before_anything_runs(tmp_path: Path) -> N
         assert result.returncode == code and words in result.stderr, result.stderr
     result = subprocess.run([BIN / "boat", "init", "run", tmp_path / "none.yml"], capture_output=True, text=True)
     assert result.returncode == 3 and "does not exist" in result.stderr
+
+
+def test_a_memlogd_that_is_there_already_is_used(start: Start, tmp_path_factory: pytest.TempPathFactory) -> None:
+    programs = Programs(tmp_path_factory.mktemp("there"), ["-quiet"])
+    programs.start("memlogd")
+    try:
+        boot = start(
+            {"services": [shell("s", "echo joined")]},
+            *("--socket-log", programs.log_socket, "--socket-query", programs.query_socket),
+        )
+        assert boot.finish() == 0
+        assert "the memlogd that answers" in boot.said()
+        assert boot.lines("s.out") == ["joined"]
+        assert b'"source":"s.out","msg":"joined"' in programs.dump()
+    finally:
+        programs.close()
+
+
+def test_a_second_signal_waits_for_nobody(start: Start) -> None:
+    boot = start({"services": [shell("deaf", "trap '' TERM INT; echo up; while :; do sleep 0.1; done")]})
+    until(lambda: boot.lines("deaf.out") == ["up"])
+    boot.process.send_signal(signal.SIGTERM)
+    until(lambda: "SIGTERM came: ending" in boot.said())
+    assert boot.stop() == 0
+    assert "ending at once" in boot.said() and "service deaf: ended with 137" in boot.said()
+
+
+def test_everything_may_write_to_the_console(start: Start) -> None:
+    boot = start({"services": [shell("s", "echo to the console")]}, "--console")
+    assert boot.finish() == 0
+    assert "to the console" in boot.said() and not Path(boot.log_socket).exists()

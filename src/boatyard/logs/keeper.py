@@ -11,6 +11,7 @@ from __future__ import annotations
 import array
 import fcntl
 import os
+import signal
 import socket
 import sys
 import termios
@@ -61,14 +62,19 @@ class Keeper:
         command = [sys.executable, "-c", _PROGRAM, "-fd-log=3", "-fd-query=4", *flags]
         self.pid = self._spawn(command, (self._log.socket.fileno(), self._query.socket.fileno()))
         self._orphan = True
-        for descriptor, name in list(self._kept.items()):
-            self._send(name, descriptor)
         known = {_identity(descriptor) for descriptor in self._kept}
-        for name, descriptor in waiting:
-            # Ours came through the queue as well: they were sent just now.
-            if _identity(descriptor) not in known:
+        try:
+            for descriptor, name in list(self._kept.items()):
                 self._send(name, descriptor)
-            os.close(descriptor)
+            for name, descriptor in waiting:
+                # Ours came through the queue as well: they were sent just now.
+                if _identity(descriptor) not in known:
+                    self._send(name, descriptor)
+        except UnavailableError:
+            os.kill(self.pid, signal.SIGKILL)  # it takes nothing: whoever waits for it starts another one
+        finally:
+            for _, descriptor in waiting:
+                os.close(descriptor)
         return self.pid
 
     def open(self, name: str) -> int:

@@ -7,12 +7,17 @@ import socket
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from boatyard.errors import UnavailableError
 from boatyard.logs import frames
+from boatyard.logs.frames import Decoder, Frame
 from boatyard.logs.memlogd import query
 from boatyard.logs.memlogd.bounds import Bounds
 from boatyard.logs.memlogd.server import LAGGING, SNAPSHOTS
 from boatyard.logs.request import DUMP, DUMP_AND_FOLLOW, FOLLOW, Request
+from boatyard.logs.stream import Decoding
 from fixtures.log_yard import Client, LogYard, log_yard
 
 SMALL = Bounds(lines=100, backlog=200_000)
@@ -229,3 +234,51 @@ def test_memlogd_says_when_it_stops(yard: LogYard) -> None:
         client.read_after_stop()
     assert frame_reader.frames()[-1].kind == frames.STOPPED
     assert [line["msg"] for line in json_reader.objects()] == ["last"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.one_of(st.binary(max_size=60), st.binary(max_size=40).map(lambda data: b"\2boat-logs/1\n" + data)))
+def test_no_bytes_of_a_client_harm_memlogd(tmp_path_factory: pytest.TempPathFactory, sent: bytes) -> None:
+    with log_yard(tmp_path_factory.mktemp("y")) as yard:
+        client = yard.client(sent)
+        yard.feed(b"s", b"goes on\n")
+        assert yard.messages("s") == ["goes on"]
+        client.close()
+        yard.settle()
+        assert not yard.server._outlets and not yard.server._desk._callers
+
+
+@given(st.lists(st.binary(max_size=80)))
+def test_no_bytes_make_a_decoder_do_anything_but_refuse(pieces: list[bytes]) -> None:
+    decoding = Decoding()
+    try:
+        for piece in pieces:
+            list(decoding.feed(piece))
+    except UnavailableError:
+        pass
+
+
+@given(
+    st.lists(
+        st.builds(
+            Frame,
+            st.sampled_from([frames.LINES, frames.GAP, frames.SOURCE]),
+            flags=st.integers(0, 255),
+            name=st.binary(max_size=20),
+            payload=st.binary(max_size=50),
+            count=st.integers(0, 2**32 - 1),
+            number=st.integers(0, 2**64 - 1),
+            time=st.integers(0, 2**64 - 1),
+        )
+    ),
+    st.integers(1, 40),
+)
+def test_frames_come_out_as_they_went_in_whatever_the_pieces(sent: list[Frame], size: int) -> None:
+    data = b"".join(frame.encode() for frame in sent)
+    decoder = Decoder()
+    got = [frame for at in range(0, len(data), size) for frame in decoder.feed(data[at : at + size])]
+    fields = Frame.__slots__
+    assert [[getattr(frame, name) for name in fields] for frame in got] == [
+        [getattr(frame, name) for name in fields] for frame in sent
+    ]
+    assert not decoder

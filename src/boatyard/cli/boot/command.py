@@ -13,15 +13,15 @@ import click
 from boatyard.cli.boot import images as provided
 from boatyard.cli.console import Console
 from boatyard.cli.group import SETTINGS
-from boatyard.errors import InvalidError, NotFoundError, StorageError
+from boatyard.errors import ConflictError, InvalidError, NotFoundError, StorageError
 from boatyard.logs.boot import bundle, document, planning
 from boatyard.logs.boot.bundle import Plan
 from boatyard.logs.boot.children import Children
 from boatyard.logs.boot.configuration import ImageFacts
 from boatyard.logs.boot.document import Definition
 from boatyard.logs.boot.images import Images
-from boatyard.logs.boot.job import GRACE
-from boatyard.logs.boot.supervisor import Supervisor
+from boatyard.logs.boot.job import GRACE, Outputs
+from boatyard.logs.boot.supervisor import JoinedOutput, OwnOutput, Supervisor
 from boatyard.logs.keeper import Keeper
 from boatyard.logs.places import LOG_SOCKET, QUERY_SOCKET
 from boatyard.runtime import capabilities
@@ -82,15 +82,13 @@ def run(
         images, plan = _planned(console, what, Path(state), archives, fresh, files, stack)
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="boat-init-", dir=_run_directory())))
         children = Children()
-        keeper = None
-        if not to_console:
-            given = flags or ("-fair", "-split")
-            keeper = Keeper(socket_log, socket_query, given, spawn_with)
+        keeper, outputs = _logs(console, socket_log, socket_query, flags, to_console=to_console or _asked_by_kernel())
         supervisor = Supervisor(
             plan,
             directory,
             children,
             keeper=keeper,
+            outputs=outputs,
             images=images,
             companions=_companions(socket_log, socket_query, log_dir, kmsg=kmsg),
             runtime=runtime,
@@ -160,6 +158,25 @@ def _write_files(console: Console, definition: Definition, root: str, sources: P
         )
         return
     planning.write_files(definition, Path(root), sources)
+
+
+def _logs(
+    console: Console, log: str, query: str, flags: tuple[str, ...], *, to_console: bool
+) -> tuple[Keeper | None, Outputs]:
+    """A memlogd of our own, or the one that is there already."""
+    if to_console:
+        return None, OwnOutput()
+    try:
+        keeper = Keeper(log, query, flags or ("-fair", "-split"), spawn_with)
+    except ConflictError:
+        console.err(f"init: the memlogd that answers at {log} is used\n")
+        return None, JoinedOutput(log)
+    return keeper, keeper
+
+
+def _asked_by_kernel() -> bool:
+    """LinuxKit's way to let everything write to a machine's console."""
+    return os.getpid() == 1 and "linuxkit.runc_console=1" in Path("/proc/cmdline").read_text().split()
 
 
 def _companions(log: str, query: str, log_dir: str, *, kmsg: bool) -> list[tuple[str, ...]]:

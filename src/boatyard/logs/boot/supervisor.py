@@ -25,7 +25,8 @@ from boatyard.logs.boot import volumes
 from boatyard.logs.boot.bundle import Bundle, Plan
 from boatyard.logs.boot.children import Children
 from boatyard.logs.boot.images import Images
-from boatyard.logs.boot.job import GRACE, ContainerJob, Job, PlainJob
+from boatyard.logs.boot.job import GRACE, ContainerJob, Job, Outputs, PlainJob
+from boatyard.logs.handover import open_source
 from boatyard.logs.keeper import Keeper
 from boatyard.runtime import bundle as bundles
 from boatyard.runtime.bundle import BundleRuntime
@@ -40,7 +41,8 @@ OWN_NAME = "init"
 
 
 class Supervisor:
-    """One per process. `directory` is for what exists while it runs; `keeper` None: output goes where ours goes.
+    """One per process. `directory` is for what exists while it runs; `outputs`: where what is
+    written goes; `keeper`: looks after a memlogd of ours, which may be the same.
     `companions`: programs that have to do with logs, which run beside everything, from first to last."""
 
     def __init__(
@@ -50,6 +52,7 @@ class Supervisor:
         children: Children,
         *,
         keeper: Keeper | None,
+        outputs: Outputs,
         images: Images | None,
         companions: Sequence[Sequence[str]] = (),
         runtime: str = "auto",
@@ -60,6 +63,7 @@ class Supervisor:
         self._directory = directory
         self._children = children
         self._keeper = keeper
+        self._outputs = outputs
         self._images = images
         self._companions = {name: tuple(command) for name, *command in companions}
         self._running: dict[str, int] = {}
@@ -71,7 +75,8 @@ class Supervisor:
         self._say_to = say
         self._own = -1
         self._serial = 0
-        self._ending = False
+        self._ending = self._hasty = False
+        """A signal said so; a second one, that it may be unkind."""
         self.failed = False
         """Something of `onboot` or `onshutdown` didn't end well."""
 
@@ -85,7 +90,7 @@ class Supervisor:
             stack.enter_context(volumes.mounted(self._plan.volumes, self._images))
             self._one_after_the_other("onboot", self._plan.onboot)
             self._services()
-            self._ending = False
+            self._ending = self._hasty = False
             self._one_after_the_other("onshutdown", self._plan.onshutdown)
         return int(self.failed)
 
@@ -108,7 +113,7 @@ class Supervisor:
             while not job.done:
                 self._round()
                 if self._told_to_end():
-                    job.stop()
+                    job.stop(self.how_to_end)
             self._tell(section, item, job)
             self.failed = self.failed or bool(job.code or job.error)
 
@@ -133,17 +138,16 @@ class Supervisor:
             self._keeper.tidy()
         while self._children.signals:
             number = self._children.signals.pop(0)
-            if number in _ENDING and not self._ending:
-                self._ending = True
-                self.say(f"{signal.Signals(number).name} came: ending")
+            if number in _ENDING:
+                self.say(f"{signal.Signals(number).name} came: {'ending at once' if self._ending else 'ending'}")
+                self._ending, self._hasty = True, self._ending
 
     def make_job(self, item: Bundle) -> Job:
         return self._job(item)
 
     def _job(self, item: Bundle) -> Job:
-        outputs = self._keeper or _OwnOutput()
         if item.plain:
-            return PlainJob(item, self._children, outputs, self._grace)
+            return PlainJob(item, self._children, self._outputs, self._grace)
         if self._runtime is None:
             try:
                 self._runtime = bundles.choose(self._directory / "state", self._choice)
@@ -153,7 +157,14 @@ class Supervisor:
         self._serial += 1
         id = f"boot-{os.getpid()}-{self._serial}"
         return ContainerJob(
-            item, id, self._directory / "run" / id, self._children, outputs, self._runtime, self._images, self._grace
+            item,
+            id,
+            self._directory / "run" / id,
+            self._children,
+            self._outputs,
+            self._runtime,
+            self._images,
+            self._grace,
         )
 
     def _tell(self, section: str, item: Bundle, job: Job) -> None:
@@ -170,6 +181,10 @@ class Supervisor:
     def ending(self) -> bool:
         return self._ending
 
+    @property
+    def how_to_end(self) -> int:
+        return signal.SIGKILL if self._hasty else signal.SIGTERM
+
     def _told_to_end(self) -> bool:
         return self._ending
 
@@ -180,11 +195,11 @@ class Supervisor:
     # Logs
 
     def _start_logs(self) -> None:
-        if self._keeper is None:
-            return
-        self._children.watch(self._keeper.start(), self._memlogd_ended)
-        self._own = self._keeper.open(OWN_NAME)
-        os.set_blocking(self._own, False)
+        if self._keeper is not None:
+            self._children.watch(self._keeper.start(), self._memlogd_ended)
+        if not isinstance(self._outputs, OwnOutput):
+            self._own = self._outputs.open(OWN_NAME)
+            os.set_blocking(self._own, False)
         for name in self._companions:
             self._start_companion(name)
 
@@ -220,27 +235,27 @@ class Supervisor:
 
     def _stop_logs(self) -> None:
         """memlogd ends when it has read what there is, and its readers when it has handed that on."""
-        if self._keeper is None:
-            return
         if self._own >= 0:
             os.close(self._own)
             self._own = -1
-            self._keeper.release(OWN_NAME)
+            self._outputs.release(OWN_NAME)
         keeper = self._keeper
-        self._until(lambda: not keeper.unread)
+        self._until(lambda: keeper is None or not keeper.unread)
         # A boot may be over before logwrite has begun.
         self._until(lambda: all(map(_has_said, self._written)))
         for descriptor in self._written:
             os.close(descriptor)
-        ended: list[int] = []
-        self._children.watch(keeper.pid, ended.append)
-        self._end(keeper.pid)
-        self._until(lambda: bool(ended))
+        if keeper is not None:
+            ended: list[int] = []
+            self._children.watch(keeper.pid, ended.append)
+            self._end(keeper.pid)
+            self._until(lambda: bool(ended))
         self._companions.clear()
         for pid in self._running.values():
             self._end(pid)
         self._until(lambda: not self._running)
-        keeper.close()
+        if keeper is not None:
+            keeper.close()
 
     def _until(self, holds: Callable[[], bool]) -> None:
         """Wait for it, but not for ever."""
@@ -286,7 +301,7 @@ class _Service:
     def end(self) -> None:
         self._waiting = False
         if self._job is not None:
-            self._job.stop()
+            self._job.stop(self._supervisor.how_to_end)
 
     def _ended(self, job: Job) -> None:
         self._job = None
@@ -332,10 +347,22 @@ class _Failed:
     def stop(self, number: int = signal.SIGTERM) -> None: ...
 
 
-class _OwnOutput:
+class OwnOutput:
     """Output goes where ours goes: to a machine's console."""
 
     def open(self, name: str) -> int:
         return fcntl.fcntl(sys.stderr.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)
+
+    def release(self, *names: str) -> None: ...
+
+
+class JoinedOutput:
+    """Output goes to a memlogd that somebody else looks after."""
+
+    def __init__(self, log_socket: str) -> None:
+        self._path = log_socket
+
+    def open(self, name: str) -> int:
+        return open_source(self._path, name)
 
     def release(self, *names: str) -> None: ...

@@ -16,7 +16,7 @@ class Bound:
     def __init__(self, sock: socket.socket, path: str = "", *, replaced: bool = False) -> None:
         self.socket = sock
         self.replaced = replaced
-        self._path = path
+        self._path = os.path.abspath(path) if path else ""
         self._identity = _identity(path) if path else None
 
     def unlink(self) -> None:
