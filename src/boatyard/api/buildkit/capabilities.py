@@ -20,11 +20,11 @@ LLB = (
     "soruce.http.uidgid",  # it is spelled like that
     "source.buildop.llbfilename",
     # exec
-    "exec.meta.base", "exec.meta.cdi", "exec.meta.cgroup.parent", "exec.meta.network", "exec.meta.proxyenv", "exec.meta.security",
-    "exec.meta.security.devices.v1", "exec.meta.setsdefaultpath", "exec.meta.ulimit", "exec.meta.linux.resources",
-    "exec.mount.bind", "exec.mount.bind.readwrite-nooutput", "exec.mount.cache", "exec.mount.cache.sharing",
-    "exec.mount.cache.content", "exec.mount.selector", "exec.mount.tmpfs", "exec.mount.tmpfs.size",
-    "exec.mount.secret", "exec.mount.ssh", "exec.secretenv", "exec.validexitcode",
+    "exec.meta.base", "exec.meta.cdi", "exec.meta.cgroup.parent", "exec.meta.network", "exec.meta.proxyenv",
+    "exec.meta.security", "exec.meta.security.devices.v1", "exec.meta.setsdefaultpath", "exec.meta.ulimit",
+    "exec.meta.linux.resources", "exec.mount.bind", "exec.mount.bind.readwrite-nooutput", "exec.mount.cache",
+    "exec.mount.cache.sharing", "exec.mount.cache.content", "exec.mount.selector", "exec.mount.tmpfs",
+    "exec.mount.tmpfs.size", "exec.mount.secret", "exec.mount.ssh", "exec.secretenv", "exec.validexitcode",
     # files
     "file.base", "file.rm.wildcard", "file.rm.nofollowsymlink", "file.copy.includeexcludepatterns",
     "file.copy.requiredpaths", "file.copy.alwaysreplaceexistingdestpaths", "file.copy.modestring",
