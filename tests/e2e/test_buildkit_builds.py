@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -17,7 +18,7 @@ from boatyard._pb import policysession_pb2, sourcepolicy_pb2
 from boatyard._pb.gateway_pb2 import PingRequest, PongResponse
 from e2e.buildkit import CONTROL, PATIENCE, BuildKit, FailedError, Session, connected, logs, vertices
 from e2e.yard import Yard
-from fixtures.boatd import resident
+from fixtures.boatd import descriptors, resident
 
 
 @pytest.fixture
@@ -135,6 +136,31 @@ def test_a_build_that_is_cancelled_here_is_told_so(client: BuildKit, yard: Yard)
     with pytest.raises(FailedError) as failure:
         solving.result(30)
     assert failure.value.code is grpc.StatusCode.CANCELLED
+
+
+def test_clients_that_go_leave_no_descriptors(own_yard: Yard) -> None:
+    own_yard.run("bootstrap", "busybox")
+    assert own_yard.daemon is not None
+    pid = own_yard.daemon.pid
+
+    def leave() -> None:
+        ref = uuid.uuid4().hex
+        with connected(own_yard) as client:
+            session = Session({"context": {"a": "b"}})
+            client.submit(client.dockerfile, "FROM busybox\nCOPY a /\nRUN echo up; sleep 1000\n", session, Ref=ref)
+            for message in client.status(ref):
+                if "up" in logs([message]):
+                    return
+
+    with connected(own_yard) as client:
+        client.dockerfile("FROM busybox\nRUN true\n")  # what is opened once is open
+    before = descriptors(pid)
+    for _ in range(8):
+        leave()
+    deadline = time.monotonic() + 60
+    while (held := descriptors(pid)) > before + 3:
+        assert time.monotonic() < deadline, f"{held} descriptors are open, {before} were"
+        time.sleep(0.1)
 
 
 def test_a_daemon_that_stops_ends_builds_and_all_who_listen(own_yard: Yard) -> None:

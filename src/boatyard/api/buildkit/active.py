@@ -39,6 +39,7 @@ class ActiveBuild:
     def end(self, error: BoatyardError) -> None:
         self.ended = True
         self.begun.set()
+        self.work = None  # it holds all that the build had
         if not self._guest.done():
             self._guest.set_exception(error)
             self._guest.exception()  # it may be that nobody asks
