@@ -246,6 +246,18 @@ async def test_files_replace_a_directory_only_when_they_come_as_one(tmp_path: Pa
     os.close(target)
 
 
+async def test_files_are_no_younger_than_the_result_may_be(tmp_path: Path) -> None:
+    source, target = opened(tmp_path / "result"), opened(tmp_path / "target")
+    (tmp_path / "result" / "old").write_text("old")
+    os.utime(tmp_path / "result" / "old", (500, 500))
+    (tmp_path / "result" / "new").write_text("new")
+    async with linked([FileSend({0: Directory(target)})]) as session:
+        await filesend.send_directory(session, 0, source, latest=1000)
+    assert {path.name: path.stat().st_mtime for path in (tmp_path / "target").iterdir()} == {"old": 500, "new": 1000}
+    os.close(source)
+    os.close(target)
+
+
 async def test_a_client_without_places_for_outputs_is_told() -> None:
     async with linked([]) as session:
         with pytest.raises(UnsupportedError, match="takes no output"):
