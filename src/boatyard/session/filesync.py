@@ -67,5 +67,8 @@ async def receive(
             try:
                 await transfer.receive(CallLine(call), receiver, progress)
             finally:
-                await run_settled(receiver.close)
+                if receiver.finished:
+                    receiver.close()
+                else:
+                    await run_settled(receiver.close)  # what came in part is deleted
             await call.end()

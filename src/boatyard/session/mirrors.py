@@ -100,7 +100,7 @@ class Mirrors:
             mirror, seeds = await run_settled(self._taken_for, card, stack)
             seeds = seeds if trusted else []
             await filesync.receive(session, wanted, mirror.fd, seeds=seeds, trusted=trusted, progress=progress)
-            await run_settled(os.utime, mirror.directory)
+            os.utime(mirror.directory)
             yield mirror
 
     def _taken_for(self, card: _Card, stack: ExitStack) -> tuple[Mirror, list[int]]:

@@ -27,8 +27,8 @@ class Builder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """This daemon as clients know it. `platforms`: those it builds for now, its own first. Blocks shortly.
-    `devices`: those that steps may ask for. Blocks."""
+    """This daemon as clients know it. `platforms`: those it builds for now, its own first; `devices`: those
+    that steps may ask for. Both block shortly."""
 
     id: str
     platforms: Callable[[], Sequence[str]]

@@ -5,7 +5,7 @@ Names: moby/buildkit `solver/pb/caps.go`, `frontend/gateway/pb/caps.go`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from functools import cache
 
 from boatyard._pb.apicaps_pb2 import APICap
 
@@ -46,5 +46,7 @@ FRONTEND = (
 )  # fmt: skip
 
 
-def messages(names: Iterable[str]) -> list[APICap]:
-    return [APICap(ID=name, Enabled=True) for name in sorted(names)]
+@cache
+def messages(names: tuple[str, ...]) -> tuple[APICap, ...]:
+    """Not to be changed."""
+    return tuple(APICap(ID=name, Enabled=True) for name in sorted(names))

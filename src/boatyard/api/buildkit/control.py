@@ -56,9 +56,7 @@ class Control(ControlBase):
         request: pb.StatusRequest = await _asked(stream)
         history = self._backend.history
         ref = request.Ref
-        record = None
-        if history.running(ref) is None:
-            record = await asyncio.to_thread(history.find, ref)
+        record = history.find(ref) if history.running(ref) is None else None  # mostly, there is none yet
         active = self._builds.find(ref)
         if record is None or (active is not None and not active.ended):
             await (await self._builds.get(ref)).begun.wait()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -37,7 +36,7 @@ async def record(worker: Worker) -> WorkerRecord:
         BuildkitVersion=version(),
         CDIDevices=[
             worker_pb2.CDIDevice(Name=device.name, AutoAllow=device.auto_allow, Annotations=device.annotations)
-            for device in await asyncio.to_thread(worker.devices)
+            for device in worker.devices()
         ],
     )
 

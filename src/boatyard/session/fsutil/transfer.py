@@ -23,6 +23,8 @@ BATCH = 1 << 19
 INTERVAL = 0.1
 """Seconds between two reports of progress."""
 _FAREWELL = 2.0
+_LITTLE = 2048
+"""Bytes that take less time than to hand them to a thread: a few names, the end of a list."""
 
 
 class Line(Protocol):
@@ -46,7 +48,10 @@ async def receive(line: Line, receiver: Receiver, progress: Callable[[int, int],
             messages = await _either(line.receive(), answering)
             if not messages:
                 raise UnavailableError("the client ended the transfer before everything was there")
-            answers.put(await run_settled(receiver.feed, messages))
+            if sum(map(len, messages)) <= _LITTLE:
+                answers.put(receiver.feed(messages))
+            else:
+                answers.put(await run_settled(receiver.feed, messages))
             told.now(receiver.files, receiver.size, last=receiver.finished)
         answers.end()
         await answering
